@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointId
 from nodes_in_process import Wires
 from recorded_wires import RecordedWires
+from spread_load import Load
 from spread_notes import MIGRATE, NotesNode, fill, notes_nodes, opened_note_node, settled, shards_on_disk, until_model
 from two_models import OTHER_WORDS, WITH_OTHER_WORDS, installation, note
 from waiting import until_async, until_true
@@ -56,59 +56,6 @@ async def check_whole(nodes: Mapping[str, NotesNode], texts: Mapping[int, str]) 
             assert (await node.find(texts[number]))[0].score > 0.999
 
 
-class Load:
-    """Who writes and reads on every node; what was seen that should not be."""
-
-    def __init__(self, nodes: Mapping[str, NotesNode], texts: dict[int, str]) -> None:
-        self.nodes = nodes
-        self.texts = texts
-        self.wrong: list[str] = []
-        self.found = 0
-        self.is_over = False
-
-    async def write(self, node: NotesNode, number: int) -> None:
-        while not self.is_over:
-            await asyncio.sleep(0.05)
-            number += 1
-            text = f"{note(number)} written {number}"
-            try:
-                await node.keep(number, text)
-                self.texts[number] = text
-            except UnavailableError:
-                continue
-            except LittoralError as error:
-                self.wrong.append(f"write: {error}")
-
-    async def read(self, node: NotesNode) -> None:
-        """A text that is there finds itself; a vector of the other model would find nothing so near."""
-        number = 0
-        while not self.is_over:
-            await asyncio.sleep(0.02)
-            number = (number + 1) % COUNT
-            try:
-                answer = await node.answer("find", note(number).encode())
-                hits: Any = answer.value
-                if not (answer.how.search or {}).get("missing") and (not hits or hits[0].score < 0.999):
-                    self.wrong.append(f"read: {note(number)} finds {hits[:1]}, {answer.how.search}")
-            except UnavailableError:
-                continue
-            except LittoralError as error:
-                self.wrong.append(f"read: {error}")
-            self.found += 1
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """What was begun is waited for at the end."""
-        async with asyncio.TaskGroup() as tasks:
-            for at, node in enumerate(self.nodes.values(), 1):
-                tasks.create_task(self.read(node))
-                tasks.create_task(self.write(node, 100_000 * at))
-            try:
-                yield
-            finally:
-                self.is_over = True
-
-
 def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_there_and_back(folder: Path) -> None:
     """Both models have vectors of one size: an answer that mixes them would show by its score, not by an error."""
 
@@ -117,7 +64,7 @@ def test_no_query_meets_the_other_models_vectors_and_no_write_is_lost_there_and_
         async with notes_nodes(folder, NAMES, spread=DOUBLE) as nodes:
             await fill(nodes, texts)
             first = await nodes["b"].embed(note(1))
-            load = Load(nodes, texts)
+            load = Load(nodes, texts, COUNT)
             async with load.running():
                 await nodes["c"].migrate("encoder@2")
                 await until_model(nodes, "encoder@2", "kept")

@@ -14,27 +14,15 @@ import pytest
 
 from littoral.node.beside import RunningNode, running_node
 from needs import need
-from ports import free_ports
 from raw_http import Reply, ask, request, send
-from spread_notes import site_text, write_notes_folder
+from spread_notes import write_notes_folder
+from spread_real_nodes import NAMES, is_whole, site_texts
 from two_models import embedded, find, installation, keep, note
 from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-NAMES = ("a", "b", "c")
 COUNT = 120
-MESH = """
-[mesh]
-site = "shop"
-listen = "127.0.0.1:{port}"
-peers = {{ {peers} }}
-authority = "{ca}"
-certificate = "{certificate}"
-key = "{key}"
-deadline_ms = 5000
-"""
-SPREAD = 'strategy = "hash", shards = 3, replicas = 2, recall = 1.0'
 SLOW = 'migrate = { source = "payload:text", pipeline = "sentences", points_per_s = 20 }'
 TRIES = 4
 NOT_NOW = (503, 504)
@@ -47,20 +35,7 @@ def sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Path]]:
     with installation() as folder:
         for name in ("state", "cache"):
             monkeypatch.setenv(f"LITTORAL_{name.upper()}", str(folder / name))
-        yield {name: write_notes_folder(folder / name, text) for name, text in site_texts(folder).items()}
-
-
-def site_texts(folder: Path) -> dict[str, str]:
-    from mesh_certificates import Authority
-
-    authority, ports = Authority(folder / "ca"), dict(zip(NAMES, free_ports(len(NAMES)), strict=True))
-    texts = {}
-    for name in NAMES:
-        own = authority.issue(name)
-        peers = ", ".join(f'{other} = "127.0.0.1:{ports[other]}"' for other in NAMES if other != name)
-        mesh = MESH.format(port=ports[name], peers=peers, ca=own.ca, certificate=own.certificate, key=own.key)
-        texts[name] = site_text(name, NAMES, mesh=mesh, spread=SPREAD, migrate=SLOW)
-    return texts
+        yield {name: write_notes_folder(folder / name, text) for name, text in site_texts(folder, SLOW).items()}
 
 
 class Site:
@@ -139,11 +114,6 @@ class Site:
                 until(is_so)
                 return
             assert left > 1, [self.told(name) for name in self.nodes]
-
-
-def is_whole(node: RunningNode) -> bool:
-    told = send(node.address, "GET", "/api/mesh").json
-    return not told["lacking"] and all(member["is_here"] for member in told["members"])
 
 
 def points(node: RunningNode) -> dict[int, Any]:

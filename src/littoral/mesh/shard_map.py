@@ -44,6 +44,7 @@ SPREAD_COUNT_MAX = 64
 SEALED_FIELDS_MAX = 16
 KEYS_MAX = 64
 VECTOR_NAME_MAX = 255
+VECTOR_COUNT_MAX = 256
 MODEL_CHARACTERS_MAX = 400
 DEFINITION_BYTES_MAX = 1 << 16
 KEPT = "shard-map.json"
@@ -51,6 +52,11 @@ KEPT = "shard-map.json"
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Size = Annotated[int, Meta(ge=0, lt=1 << 20)]
+Sizes = Annotated[
+    dict[Annotated[str, Meta(max_length=VECTOR_NAME_MAX)], Annotated[int, Meta(ge=1, lt=1 << 20)]],
+    Meta(max_length=VECTOR_COUNT_MAX),
+]
 Places = Annotated[
     dict[Shard, Annotated[list[Name], Meta(min_length=1, max_length=REPLICA_COUNT_MAX)]],
     Meta(min_length=1, max_length=SHARD_COUNT_MAX),
@@ -58,10 +64,13 @@ Places = Annotated[
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose embeddings there are. model: as nodes tell it each other. size: numbers of a vector, 0 = by site files."""
+    """Whose embeddings there are. model: as nodes tell it each other. size: numbers of the vector without a name, 0
+    = by site files. sizes: of vectors with names; by site files where they are not among them.
+    """
 
     model: Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)] = ""
-    size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+    size: Size = 0
+    sizes: Sizes = {}
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +137,8 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     What belongs to a shard, and who holds it, never changes: where one of the two is to change, there are other shards
     in its place. given: numbers below it were given, and are not given again; 0 = those that are there.
     parameters: what the strategy knows (centroids, say), as the strategy writes it. model: version of the model whose
-    embeddings these are; two never mix. size: numbers of a vector, 0 = as site files say. declared: the model that the
+    embeddings these are, by vector where they have their own; two never mix. size, sizes: as of a `Generation`.
+    declared: the model that the
     site file of the map's writer named when the collection last went to another one. vector: name of that which cells
     are of, whatever the strategy; "" = the one without a name. definition: of a collection that a request has made,
     what site files say of others; empty = they do. born: shards of this name with lower numbers are of a collection
@@ -142,12 +152,13 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: bytes = b""
     given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     change: Change | None = None
-    size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+    size: Size = 0
     declared: Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)] = ""
     vector: Annotated[str, Meta(max_length=VECTOR_NAME_MAX)] = ""
     definition: Annotated[bytes, Meta(max_length=DEFINITION_BYTES_MAX)] = b""
     born: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
     sealing: Sealing | None = None
+    sizes: Sizes = {}
 
     @property
     def layout(self) -> Layout:
@@ -164,13 +175,14 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             parameters=layout.parameters,
             model=generation.model,
             size=generation.size,
+            sizes=generation.sizes,
             vector=self.vector if layout.vector is None else layout.vector,
         )
 
     @property
     def generation(self) -> Generation:
         """Whose embeddings it is read by."""
-        return Generation(self.model, self.size)
+        return Generation(self.model, self.size, self.sizes)
 
     @property
     def to_another_model(self) -> bool:

@@ -16,7 +16,7 @@ from littoral.vectors.layout import COLLECTIONS, CollectionFile, read_collection
 from littoral.vectors.model_version import ModelVersion, listed
 from littoral.vectors.records import CollectionConfig, VectorParams
 
-__all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "leave_only", "read_files"]
+__all__ = ["as_it_is", "as_on_disk", "declared", "ensure_collections", "heard_here", "leave_only", "read_files"]
 
 Say = Callable[[str], None]
 
@@ -31,7 +31,7 @@ async def ensure_collections(collections: Collections, site: Site, say: Say) -> 
             await _ensure(collections, site, name, table, say)
         else:
             spread = collections.get(name)
-            spread.config = _heard_here(site, table, spread.config)
+            spread.config = heard_here(site, table, spread.config)
         collection = collections.get(name)
         for one in filter(None, (collection, collection.other)):
             one.is_strict = table.is_strict
@@ -45,7 +45,7 @@ async def leave_only(collections: Collections, names: Container[str]) -> None:
             await collections.delete(name)
 
 
-def _heard_here(site: Site, table: CollectionTable, config: CollectionConfig) -> CollectionConfig:
+def heard_here(site: Site, table: CollectionTable, config: CollectionConfig) -> CollectionConfig:
     """With the models that the map tells as they are here, or those of the file where it tells none."""
     if not config.models and not config.named_models:
         found = declared_config(site, table)

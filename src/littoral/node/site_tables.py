@@ -365,11 +365,6 @@ def _check_ways(table: CollectionTable, migrate: MigrateTable, place: Place) -> 
                 hint="it has: "
                 + (", ".join(f"`{name}`" if name else "one without a name" for name in plain) or "none"),
             )
-    if table.spread is not None and (table.named or table.sparse):
-        raise place.about(
-            "is for a collection of one plain vector without a name, where it is spread",
-            hint="make another collection for the other model, and write the points there",
-        )
 
 
 class PipelineTable(_Table, frozen=True):

@@ -138,10 +138,17 @@ def heard_by_vector(text: str) -> dict[str, tuple[ModelVersion, ...]]:
     return found
 
 
-def told_instead(text: str, models: Sequence[ModelVersion]) -> str:
-    """The same with other versions; words that name none stay."""
-    words = [word for word in text.split() if _VERSION.fullmatch(word) is None]
-    return " ".join([*words, told_over_the_mesh(models)])
+def told_instead(text: str, vectors: Mapping[str, ModelVersion], *, is_single: bool = False) -> str:
+    """The same with other versions of these vectors; all other words stay. is_single: the vector without a name is the
+    only one there is.
+    """
+    words = text.split()
+    if is_single:
+        words = [word for word in words if _VERSION.fullmatch(word) is None]
+        return " ".join([*words, told_over_the_mesh(list(vectors.values()))])
+    heads = tuple(f"{quote(name, safe='')}=" for name in vectors)
+    kept = [word for word in words if not word.startswith(heads)]
+    return " ".join([*kept, *told_by_vector({name: [model] for name, model in vectors.items()}).split()])
 
 
 def are_same(one: Sequence[ModelVersion], other: Sequence[ModelVersion]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from littoral.vectors.model_version import ModelVersion
 from littoral.vectors.tuning import (
@@ -148,6 +149,15 @@ class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
             return msgspec.structs.replace(self, models=models.get("", self.models), named_models={})
         kept = {vector: found for vector in self.dense if (found := self.models_of(vector))}
         return msgspec.structs.replace(self, models=(), named_models={**self.named_models, **kept, **models})
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> "CollectionConfig":
+        """Dense vectors of so many numbers; all others as they are. Names that it does not have are left out."""
+        resized = {
+            name: params if sizes.get(name, params.size) == params.size else replace(params, size=sizes[name])
+            for name, params in self.dense.items()
+        }
+        named = {name: resized[name] for name in self.named}
+        return replace(self, vectors=None if self.vectors is None else resized[""], named=named)
 
     def without(self, vector: str) -> "CollectionConfig":
         """Without the vector of this name."""

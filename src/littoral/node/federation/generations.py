@@ -5,7 +5,7 @@ that hands them over. Who embeds is the node's (`Embedders`), since models and p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -14,10 +14,21 @@ from littoral.errors import ConflictError, InputError, LittoralError, Unavailabl
 from littoral.mesh.shard_map import Spread
 from littoral.node.federation.copies import is_copy, without_mark
 from littoral.vectors.model_version import are_same, heard_by_vector, heard_over_the_mesh
-from littoral.vectors.records import CollectionConfig, Payload, PointId
+from littoral.vectors.records import CollectionConfig, Payload, PointId, PointVectors
 from littoral.vectors.replication.entries import Change, State, key_of
 
-__all__ = ["Embed", "Embedders", "Made", "NoEmbedders", "config_of", "made_anew", "not_known_yet", "strange"]
+__all__ = [
+    "Embed",
+    "Embedders",
+    "Made",
+    "NoEmbedders",
+    "anew",
+    "config_of",
+    "going",
+    "made_anew",
+    "not_known_yet",
+    "strange",
+]
 
 EMBEDDED_AT_ONCE = 4
 
@@ -32,8 +43,8 @@ class Embedders(Protocol):
         """Why this node does not go by this spread yet; empty = it does. What is to be opened for that is begun."""
         ...
 
-    def embed(self, name: str, model: str) -> Embed:
-        """Raises UnavailableError where the model is not open here."""
+    def embeds(self, name: str, model: str, vectors: Collection[str]) -> Mapping[str, Embed]:
+        """By vector, what makes these by the models that are told. Raises UnavailableError where one is not open."""
         ...
 
     def following(self, spreads: Mapping[str, Spread]) -> dict[str, Spread]:
@@ -63,7 +74,7 @@ class NoEmbedders:
     def unready(self, _name: str, spread: Spread) -> str:
         return "its models are not open yet" if spread.to_another_model else ""
 
-    def embed(self, name: str, model: str) -> Embed:
+    def embeds(self, name: str, model: str, _vectors: Collection[str]) -> Mapping[str, Embed]:
         raise UnavailableError(f"collection `{name}`: model `{model}` is not open here yet", hint="try again")
 
     def following(self, spreads: Mapping[str, Spread]) -> dict[str, Spread]:
@@ -96,11 +107,12 @@ class Made(NamedTuple):
 
 async def made_anew(
     states: Sequence[State],
-    find: Callable[[], Embed],
+    find: Callable[[], Mapping[str, Embed]],
     opened: Callable[[PointId, Payload | None], Payload | None] = _as_it_lies,
 ) -> Made:
     """Copies are left out: the other layout has its own. Raises what says nothing of a point: UnavailableError.
 
+    find: by vector, what embeds those that are embedded anew; others, and points that lack them, stay as they are.
     opened: a payload as it is embedded; what is handed over stays as it lies.
     """
     at_once = asyncio.Semaphore(EMBEDDED_AT_ONCE)
@@ -113,21 +125,27 @@ async def made_anew(
         async with at_once:
             try:
                 payload = without_mark(change.payload)
-                vector = await embed(opened(change.id, payload))
+                vectors = await _embedded(change.vectors, embeds, opened(change.id, payload))
             except UnavailableError:
                 raise
             except LittoralError as error:
                 refused[key_of(change.id)] = error.message
                 return None
-        return State(state.time, state.origin, state.number, Change(change.id, vector, payload))
+        return State(state.time, state.origin, state.number, Change(change.id, vectors, payload))
 
     own = [state for state in states if state.change.vectors is None or not is_copy(state.change.payload)]
     tried = sum(state.change.vectors is not None for state in own)
     if not tried:
         return Made(own, {}, 0)
-    embed = find()
+    embeds = find()
     found = await asyncio.gather(*(made(state) for state in own))
     return Made([state for state in found if state is not None], refused, tried)
+
+
+async def _embedded(vectors: PointVectors, embeds: Mapping[str, Embed], payload: Payload | None) -> PointVectors:
+    if not isinstance(vectors, dict):
+        return await embeds[""](payload)
+    return {**vectors, **{name: await embed(payload) for name, embed in embeds.items() if name in vectors}}
 
 
 def not_known_yet(states: Sequence[State], known: Mapping[int, Mapping[bytes, int]]) -> list[State]:
@@ -144,13 +162,15 @@ def not_known_yet(states: Sequence[State], known: Mapping[int, Mapping[bytes, in
 
 
 def config_of(config: CollectionConfig, spread: Spread) -> CollectionConfig:
-    """Of a collection, by the layout in which a spread is read. Raises InputError for one without a plain vector."""
+    """Of a collection, by the layout in which a spread is read. Raises InputError for sizes of unknown vectors."""
     config = holding(config, spread.model)
-    if spread.size and config.vectors is None:
-        raise InputError("only a collection with a plain vector without a name goes from one model to another")
-    if spread.size and config.vectors is not None and config.vectors.size != spread.size:
-        config = msgspec.structs.replace(config, vectors=msgspec.structs.replace(config.vectors, size=spread.size))
-    return config
+    sizes = {**({"": spread.size} if spread.size else {}), **spread.sizes}
+    if unknown := sorted(sizes.keys() - config.dense.keys()):
+        raise InputError(
+            f"shard map has a size of vector `{unknown[0]}`, the collection has none of this name",
+            hint="the site files of all nodes must name the same vectors",
+        )
+    return config.with_sizes(sizes)
 
 
 def holding(config: CollectionConfig, told: str) -> CollectionConfig:
@@ -163,8 +183,20 @@ def holding(config: CollectionConfig, told: str) -> CollectionConfig:
 
 def is_of(config: CollectionConfig, told: str) -> bool:
     """Whether what was made with this may meet vectors of the models that are told; true where it is not known."""
+    return not anew(config, told)
+
+
+def anew(config: CollectionConfig, told: str) -> list[str]:
+    """Names of the vectors that are to be embedded anew to be of the models that are told."""
     goal = msgspec.structs.replace(config, models=heard_over_the_mesh(told), named_models=heard_by_vector(told))
-    return all(are_same(config.models_of(vector), goal.models_of(vector)) for vector in config.dense)
+    return [name for name in config.dense if not are_same(config.models_of(name), goal.models_of(name))]
+
+
+def going(spread: Spread, config: CollectionConfig) -> list[str]:
+    """Names of the vectors in which the two layouts of a spread are of different models. config: of the collection."""
+    if spread.change is None or spread.change.other.generation is None:
+        return []
+    return anew(holding(config, spread.model), spread.change.other.generation.model)
 
 
 def strange(name: str, holds: str, given: str) -> ConflictError:

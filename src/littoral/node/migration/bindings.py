@@ -108,11 +108,6 @@ class Bindings:
         models = (*found.config.all_models, *(found.other.config.all_models if found.other else ()))
         return any(model.is_same(one) for one in models)
 
-    def embedding(self, name: str, model: ModelVersion) -> Embedding:
-        """The pipeline that embeds anew, as if the vector without a name were of this model."""
-        config = self._parts.collections.get(name).config
-        return self.embeddings(name, config.with_models({"": (model,)}), [""])[""]
-
     def embeddings(self, name: str, config: CollectionConfig, vectors: Iterable[str]) -> Mapping[str, Embedding]:
         """By vector, the pipelines that embed these anew, as if this were the collection's configuration."""
         return {vector: self._embedding(name, config, vector) for vector in vectors}

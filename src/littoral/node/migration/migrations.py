@@ -85,11 +85,7 @@ class Migrations:
                 for vector, text in wanted.items()
             }
             if own in self._spread:
-                if wish.keys() != {""}:
-                    raise NotOfferedError(
-                        f"collection `{own}` is spread: the vector without a name is embedded anew alone"
-                    )
-                await self._spread.start(own, wish[""])
+                await self._spread.start(own, wish)
                 return
             if own in self._running:
                 progress = self._running[own].progress

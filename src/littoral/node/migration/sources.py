@@ -49,6 +49,11 @@ class Source(NamedTuple):
             raise InputError(f"payload has no text at `{self.key}`")
         return text
 
+    def is_in(self, payload: Payload | None) -> bool:
+        """Whether the payload says what was embedded."""
+        text = (payload or {}).get(self.key)
+        return isinstance(text, str) and bool(text)
+
     def check(self, batch: PointBatch, collection: str) -> None:
         """Raises ConflictError where a point that has the vector cannot be embedded by the other model."""
         payloads = batch.payloads or [None] * len(batch.ids)

@@ -50,7 +50,7 @@ async def change_model(site: SimulatedSite, rng: Random) -> bool:
         return False
     change = spread.change
     if change is None:
-        what, work = "start", migrations.start(COLLECTION, MODELS[told_model(0) == spread.model])
+        what, work = "start", migrations.start(COLLECTION, {"": MODELS[told_model(0) == spread.model]})
     elif change.step == "kept" and rng.random() < 0.5:
         what, work = "back", migrations.back(COLLECTION)
     else:

@@ -9,6 +9,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 
 from littoral.clock import Clock
@@ -93,19 +94,25 @@ class _Bindings(Bindings):
     async def close_unheld(self, _models: Iterable[ModelVersion]) -> None:
         return
 
-    def embedding(self, _name: str, model: ModelVersion) -> Any:
-        return _Embedding(model, self._rng)
+    def embeddings(self, _name: str, config: CollectionConfig, vectors: Iterable[str]) -> Mapping[str, Any]:
+        return {vector: _Embedding(config.models_of(vector)[0], self._rng) for vector in vectors}
 
     def bound(self, _name: str, _config: CollectionConfig) -> Mapping[str, Any]:
         return {}
 
 
+def _here(heard: ModelVersion) -> ModelVersion:
+    return next(model for model in MODELS if model.is_same(heard))
+
+
 class _Members(Members):
     """Every node has both models."""
 
-    def version(self, _name: str, told: str) -> ModelVersion:
-        (heard,) = heard_over_the_mesh(told)
-        return next(model for model in MODELS if model.is_same(heard))
+    def version(self, _name: str, heard: CollectionConfig, vector: str) -> ModelVersion:
+        return _here(heard.models_of(vector)[0])
+
+    def as_here(self, _name: str, config: CollectionConfig) -> CollectionConfig:
+        return msgspec.structs.replace(config, models=tuple(map(_here, config.models)))
 
 
 class SimulatedMigrations(SpreadMigrations):

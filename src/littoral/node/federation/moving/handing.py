@@ -12,8 +12,8 @@ from littoral.node.federation.generations import (
     Embedders,
     Made,
     NoEmbedders,
+    anew,
     config_of,
-    is_of,
     made_anew,
     not_known_yet,
 )
@@ -123,12 +123,14 @@ class Handing:
         failed: LittoralError | None = None
         made = Made(states, {}, 0)
         try:
-            if is_of(self._replicas.config(name), goal.model):
+            if not (vectors := anew(self._replicas.config(name), goal.model)):
                 found = routes(states, goal, target.config, among, region_of(target.spread, shard))
                 if is_asked_first and found:
                     found = still_wanted(found, await self._known(target, goal, found), _deleted(states))
             else:
-                found, made = await self._embedded(target, shard, states, goal, among, is_asked_first=is_asked_first)
+                found, made = await self._embedded(
+                    target, shard, states, goal, among, vectors, is_asked_first=is_asked_first
+                )
         except _NobodyError:
             return Outcome([], list(owed), None, 0)
         except LittoralError as error:
@@ -159,10 +161,11 @@ class Handing:
         states: Sequence[State],
         goal: Spread,
         among: Sequence[int],
+        vectors: Sequence[str],
         *,
         is_asked_first: bool,
     ) -> tuple[Routes, Made]:
-        """As `routes`, for shards of another model: what is not known there is embedded anew."""
+        """As `routes`, for shards of another model: of what is not known there, these vectors are embedded anew."""
         config = config_of(target.config, goal)
         known: dict[int, dict[bytes, int]] = {}
         if is_asked_first and states:
@@ -171,7 +174,7 @@ class Handing:
             known = await self._known(target, goal, asked)
             states = not_known_yet(states, known)
         opened = partial(self._opened, target.name)
-        made = await made_anew(states, partial(self.embedders.embed, target.name, goal.model), opened)
+        made = await made_anew(states, partial(self.embedders.embeds, target.name, goal.model, vectors), opened)
         found = routes(made.states, goal, config, among, region_of(target.spread, shard))
         return still_wanted(found, known, _deleted(states)) if is_asked_first else found, made
 

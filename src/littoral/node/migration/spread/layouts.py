@@ -18,7 +18,7 @@ __all__ = ["goes_by_vectors", "layout_of"]
 
 
 def goes_by_vectors(spread: Spread) -> bool:
-    """Whether cells are to be fitted to the other model's vectors."""
+    """Whether there are cells, of `spread.vector`."""
     return not all(isinstance(part, Hash) for part in _parts(strategy_of(spread)))
 
 
@@ -36,7 +36,8 @@ def layout_of(
     sample: Vectors | None,
 ) -> Layout:
     """config: by the other model. regions: of each node of the site. sample: float32[n, size], of the other model,
-    where the collection goes by vectors. Raises ConflictError, InputError for vectors that do not fit.
+    where cells are of a vector that goes to it; None: cells stay as they are. Raises ConflictError, InputError for
+    vectors that do not fit.
     """
     if sample is None:
         numbers = {shard: spread.first_free + at for at, shard in enumerate(spread.shards)}

@@ -7,26 +7,28 @@ loop, and only then tells that it goes by that map.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
-from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError, UnavailableError
+from littoral.errors import ConflictError, LittoralError, NotFoundError, UnavailableError
 from littoral.mesh.shard_map import Spread
 from littoral.node.declared_models import resolved
 from littoral.node.federation.federation import Federation
-from littoral.node.federation.generations import Embed
+from littoral.node.federation.generations import Embed, anew, going, holding
 from littoral.node.federation.residency import pinned_to
 from littoral.node.federation.spread_collection import SpreadCollection
-from littoral.node.migration.bindings import Bindings, Parts
+from littoral.node.migration.bindings import Bindings, Parts, called
+from littoral.node.migration.embedding import Embedding
 from littoral.node.migration.failing import Failing
+from littoral.node.migration.sources import Source
 from littoral.node.migration.spread.guards import Write, guarded, made_anew
 from littoral.node.migration.spread.messages import Cannot
 from littoral.node.migration.spread.progress import OPENING
-from littoral.vectors.collection import Collection
-from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh
-from littoral.vectors.records import CollectionConfig, Payload
+from littoral.node.site_collections import heard_here
+from littoral.vectors.collection import Collection as Vectors
+from littoral.vectors.filters import Condition, Filter
+from littoral.vectors.model_version import ModelVersion, listed
+from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.entries import id_of
 
 __all__ = ["Members"]
@@ -39,11 +41,12 @@ FLOAT_BYTES = 4
 
 @dataclass
 class _Known:
-    """Of a collection. embeds: by model. why: it does not go by the map yet; again_s: of the clock, to be tried again.
-    refused: points that cannot be embedded, by key. has_left: a shard of another model that has no place any more.
+    """Of a collection. embeds: by model, and vector. why: it does not go by the map yet; again_s: of the clock, to be
+    tried again. refused: points that cannot be embedded, by key. left: vectors of which a shard that has no place any
+    more has those of another model.
     """
 
-    embeds: dict[str, Embed] = field(default_factory=dict)
+    embeds: dict[str, Mapping[str, Embed]] = field(default_factory=dict)
     models: list[ModelVersion] = field(default_factory=list)
     why: str = ""
     again_s: float = 0.0
@@ -51,13 +54,17 @@ class _Known:
     failing: Failing | None = None
     refused: dict[bytes, str] = field(default_factory=dict)
     goes_by: Spread | None = None
-    has_left: bool = False
-
-    def needed(self, spread: Spread) -> set[str]:
-        """Models that points are embedded by."""
-        return {one.model for one in spread.both} if spread.to_another_model or self.has_left else set()
-
+    left: set[str] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
+
+    def needed(self, spread: Spread, config: CollectionConfig) -> dict[str, set[str]]:
+        """Models that points are embedded by, and the vectors of each. config: of the collection, by any models."""
+        vectors = {*going(spread, config), *self.left}
+        return {one.model: vectors for one in spread.both} if vectors else {}
+
+    def has(self, needed: Mapping[str, set[str]]) -> bool:
+        """Whether all of that is open."""
+        return all(vectors <= self.embeds.get(told, {}).keys() for told, vectors in needed.items())
 
 
 class Members:
@@ -92,12 +99,12 @@ class Members:
         table = self._parts.site.collections.get(name)
         if table is None or table.migrate is None:
             return True
-        needed = known.needed(spread)
+        needed = known.needed(spread, self._current(name).config)
         if not needed and not known.embeds and self._current(name).model == spread.model:
             return True
         before = known.goes_by
         is_same = before is not None and _what(before) == _what(spread)
-        return is_same and needed <= known.embeds.keys() and self._current(name).model == spread.model
+        return is_same and known.has(needed) and self._current(name).model == spread.model
 
     def _current(self, name: str) -> SpreadCollection:
         found = self._parts.collections.get(name)
@@ -120,111 +127,149 @@ class Members:
         self._federation.wake()
 
     async def _go_by(self, name: str, spread: Spread, known: _Known) -> None:
-        models = {told: self.version(name, told) for told in {*known.needed(spread), spread.model}}
-        await self._bindings.open_versions(models.values())
-        if self._current(name).model != spread.model:
-            await self._exchange(name, spread.model, models[spread.model])
-        known.embeds = {told: self._bindings.embedding(name, models[told]) for told in known.needed(spread)}
-        before, known.models = known.models, list(models.values())
-        self._pair(name, spread, models)
+        current = self._current(name)
+        needed = known.needed(spread, current.config)
+        used = {told: set(vectors) for told, vectors in needed.items()}
+        used.setdefault(spread.model, set()).update(anew(current.config, spread.model))
+        models = [
+            model for told, vectors in used.items() for model in self.versions(name, current.config, told, vectors)
+        ]
+        await self._bindings.open_versions(models)
+        if current.model != spread.model:
+            await self._exchange(name, spread.model)
+        known.embeds = {told: self.embedding(name, told, vectors) for told, vectors in needed.items()}
+        before, known.models = known.models, models
+        self._pair(name, spread)
         known.goes_by = spread
         if gone := [one for one in before if not any(one.is_same(other) for other in known.models)]:
             await self._bindings.close_unheld(gone)
 
-    def version(self, name: str, told: str) -> ModelVersion:
-        """Of this node, what the others call so. Raises NotFoundError, ConflictError."""
-        heard = heard_over_the_mesh(told)
-        if len(heard) != 1:
+    def versions(self, name: str, config: CollectionConfig, told: str, vectors: Collection[str]) -> list[ModelVersion]:
+        """Of this node, what the others call so, of each of these vectors. Raises NotFoundError, ConflictError."""
+        heard = holding(config, told)
+        return [self.version(name, heard, vector) for vector in sorted(vectors)]
+
+    def version(self, name: str, heard: CollectionConfig, vector: str) -> ModelVersion:
+        """Of one vector, as `versions`. heard: with the models as nodes tell them."""
+        models = heard.models_of(vector)
+        if len(models) != 1:
             raise ConflictError(
-                f"collection `{name}` holds embeddings of `{told}`, must be those of one model",
-                hint=f"`collections.{name}.model` in the site file says whose they are",
+                f"collection `{name}`: {called(vector)} holds embeddings of {listed(models)}, must be of one model",
+                hint=f"`model` in `collections.{name}` of the site file says whose they are",
             )
-        found = resolved(self._parts.site, heard[0])
+        found = resolved(self._parts.site, models[0])
         if found is None:
             raise NotFoundError(
-                f"collection `{name}`: model `{heard[0]}` is not there",
-                hint=f"put its file below the folder of model `{heard[0].name}`, as on the other nodes",
+                f"collection `{name}`: model `{models[0]}` is not there",
+                hint=f"put its file below the folder of model `{models[0].name}`, as on the other nodes",
             )
-        return self._bindings.in_its_place(name, found)
+        return self._bindings.in_its_place(name, found, vector)
 
-    async def _exchange(self, name: str, told: str, model: ModelVersion) -> None:
+    def as_here(self, name: str, config: CollectionConfig) -> CollectionConfig:
+        """With the models that nodes tell each other as this node has them, where it has them."""
+        return heard_here(self._parts.site, self._parts.site.collections[name], config)
+
+    def embedding(self, name: str, told: str, vectors: Collection[str]) -> Mapping[str, Embedding]:
+        """What embeds these vectors by the models that are told, which are open. Raises ConflictError."""
+        config = self.as_here(name, holding(self._current(name).config, told))
+        return self._bindings.embeddings(name, config, vectors)
+
+    async def _exchange(self, name: str, told: str) -> None:
         """The name means another generation, and pipelines feed that one."""
         parts, before = self._parts, self._current(name)
+        vectors = anew(before.config, told)
         async with parts.repository.turn:
-            following = self._generation(name, told, model)
+            following = self._generation(name, told)
             bound = self._bindings.bound(name, following.config)
             parts.collections.stand_in(following)
             following.other, before.other = before, following
-            before.instead = self._made_anew(name)
+            before.instead = self._made_anew(name, vectors)
             for pipeline, served in bound.items():
                 parts.pipelines[pipeline].take(served)
-        parts.say(f"collection `{name}`: `{model}` answers")
+        parts.say(f"collection `{name}`: {listed(following.config.all_models)} answers")
 
-    def _generation(self, name: str, told: str, model: ModelVersion) -> SpreadCollection:
+    def _generation(self, name: str, told: str) -> SpreadCollection:
         made = self._federation.stand_ins.generation(name, told)
-        made.config = msgspec.structs.replace(made.config, models=(model,))
+        made.config = self.as_here(name, made.config)
         made.is_strict = self._current(name).is_strict
         return made
 
-    def _pair(self, name: str, spread: Spread, models: Mapping[str, ModelVersion]) -> None:
+    def _pair(self, name: str, spread: Spread) -> None:
         """What is written goes to both; who means the other one is answered by it once it was the one that answers."""
         current, change = self._current(name), spread.change
-        current.config = msgspec.structs.replace(current.config, models=(models[spread.model],))
+        current.config = self.as_here(name, current.config)
         if change is None or change.other.generation is None:
             current.other = current.instead = None
             return
         told = change.other.generation.model
         other = current.other
         if not isinstance(other, SpreadCollection) or other.model != told:
-            other = self._generation(name, told, models[told])
-        current.instead = guarded(current, other, self._bindings.source(name))
-        other.instead = self._made_anew(name)
+            other = self._generation(name, told)
+        vectors = going(spread, current.config)
+        current.instead = guarded(current, other, self._sources(name, vectors))
+        other.instead = self._made_anew(name, vectors)
         current.other = other if change.is_flipped else None
 
-    def _made_anew(self, name: str) -> Write:
-        """What is written by who embedded by the model before."""
+    def _sources(self, name: str, vectors: Iterable[str]) -> dict[str, Source]:
+        return {vector: self._bindings.source(name, vector) for vector in vectors}
 
-        async def embed(payload: Payload | None) -> bytes:
-            return await self.embed(name, self._current(name).model)(payload)
+    def _made_anew(self, name: str, vectors: Collection[str]) -> Write:
+        """What is written by who embedded by the models before."""
 
-        return made_anew(name, lambda: self._current(name), embed, self._bindings.source(name))
+        def embeds() -> Mapping[str, Embed]:
+            return self.embeds(name, self._current(name).model, vectors)
 
-    def embed(self, name: str, model: str) -> Embed:
-        """As `Embedders.embed`."""
+        return made_anew(name, lambda: self._current(name), embeds, self._sources(name, vectors))
+
+    def embeds(self, name: str, model: str, vectors: Collection[str]) -> Mapping[str, Embed]:
+        """As `Embedders.embeds`."""
         known = self._known.setdefault(name, _Known())
-        if (found := known.embeds.get(model)) is not None:
-            return found
-        known.has_left |= model == self._current(name).model
+        found = known.embeds.get(model, {})
+        if found.keys() >= set(vectors):
+            return {vector: found[vector] for vector in vectors}
+        if model == self._current(name).model:
+            known.left |= set(vectors)
         raise UnavailableError(
             f"collection `{name}`: no point is embedded by `{model}` here: {known.why or OPENING}", hint="try again"
         )
 
-    def unseen(self, name: str, told: str) -> Collection:
+    def unseen(self, name: str, told: str) -> Vectors:
         """The generation of this model, to look at. Raises as `version`."""
-        return self._generation(name, told, self.version(name, told))
+        made = self._generation(name, told)
+        self.versions(name, made.config, told, anew(self._current(name).config, told))
+        return made
 
     async def can(self, name: str, told: str) -> Cannot:
-        """Whether this node could embed the collection by that model."""
+        """Whether this node could embed the collection by these models."""
         try:
             async with self._opening:
-                model = self.version(name, told)
-                await self._bindings.open_versions([model])
+                config = self._current(name).config
+                vectors = anew(config, told)
+                models = self.versions(name, config, told, vectors)
+                await self._bindings.open_versions(models)
                 try:
-                    return Cannot(size=await self._size(name, model))
+                    sizes = await self._sizes(name, told, vectors)
+                    return Cannot(size=sizes.pop("", 0), sizes=sizes)
                 finally:
-                    await self._bindings.close_unheld([model])
+                    await self._bindings.close_unheld(models)
         except (LittoralError, OSError) as error:
             return Cannot(str(error))
 
-    async def _size(self, name: str, model: ModelVersion) -> int:
-        """Of its vectors; 0 where only a vector tells, and there is none. Raises where pipelines do not fit."""
-        embeds, current = self._bindings.embedding(name, model), self._current(name)
-        size = max(0, embeds.size)
-        if not size and (records := (await current.scroll(limit=1))[0]):
-            size = len(await embeds(records[0].payload)) // FLOAT_BYTES
-        if size:
-            self._bindings.bound(name, _config(current.config, model, size))
-        return size
+    async def _sizes(self, name: str, told: str, vectors: Sequence[str]) -> dict[str, int]:
+        """By vector; 0 where only a vector tells, and there is none. Raises where pipelines do not fit."""
+        embeds, current = self.embedding(name, told, vectors), self._current(name)
+        sizes = {vector: await self._size(current, vector, embed) for vector, embed in embeds.items()}
+        if all(sizes.values()):
+            goal = self.as_here(name, holding(current.config, told))
+            self._bindings.bound(name, goal.with_sizes(sizes))
+        return sizes
+
+    async def _size(self, current: SpreadCollection, vector: str, embed: Embedding) -> int:
+        if embed.size > 0:
+            return embed.size
+        having = None if current.config.is_single else Filter(must=[Condition(has_vector=vector)])
+        records, _ = await current.scroll(limit=1, matching=having)
+        return len(await embed(records[0].payload)) // FLOAT_BYTES if records else 0
 
     def refused(self, name: str, points: Mapping[bytes, str], told: Sequence[bytes]) -> None:
         """As `Embedders.refused`."""
@@ -260,9 +305,3 @@ def _what(spread: Spread) -> tuple[object, ...]:
     """What a node has to do with it follows from this."""
     change = spread.change
     return {one.model for one in spread.both}, spread.model, change is not None and change.is_flipped
-
-
-def _config(config: CollectionConfig, model: ModelVersion, size: int) -> CollectionConfig:
-    if config.vectors is None:
-        raise NotOfferedError("only a collection with a plain vector without a name goes to another model")
-    return msgspec.structs.replace(config, vectors=msgspec.structs.replace(config.vectors, size=size), models=(model,))

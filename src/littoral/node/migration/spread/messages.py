@@ -14,6 +14,7 @@ WISH = "migration-wish"
 CAN = "migration-can"
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Size = Annotated[int, Meta(ge=0, lt=1 << 20)]
 Model = Annotated[str, Meta(max_length=MODEL_CHARACTERS_MAX)]
 
 
@@ -26,17 +27,20 @@ class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Can(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Could this node embed the collection by that model?"""
+    """Could this node embed the collection by that model? Of several vectors, those that would be of another one."""
 
     collection: Name
     model: Model
 
 
-class Cannot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """why: empty where it can. size: numbers of a vector, 0 = only an answer tells it."""
+class Cannot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """why: empty where it can. size: numbers of the vector without a name, 0 = only an answer tells it. sizes: of those
+    with names.
+    """
 
     why: str = ""
-    size: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0
+    size: Size = 0
+    sizes: Annotated[dict[Annotated[str, Meta(max_length=255)], Size], Meta(max_length=256)] = {}
 
 
 _wishes = msgspec.msgpack.Decoder(Wish)

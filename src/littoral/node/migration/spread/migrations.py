@@ -2,21 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from littoral.errors import ConflictError, ForbiddenError, LittoralError, NotFoundError, NotOfferedError
 from littoral.mesh.shard_map import Spread
-from littoral.node.declared_models import declared_versions
+from littoral.node.declared_models import declared_config
 from littoral.node.federation.federation import Federation
-from littoral.node.federation.generations import Embed
-from littoral.node.migration.bindings import Bindings, Parts
+from littoral.node.federation.generations import Embed, holding
+from littoral.node.migration.bindings import Bindings, Parts, called
 from littoral.node.migration.migration import Told
 from littoral.node.migration.spread.members import Members
 from littoral.node.migration.spread.messages import CAN, WISH, Wish, decode_can, decode_wish, encode
 from littoral.node.migration.spread.progress import told
 from littoral.node.migration.spread.writer import Writer
-from littoral.node.site_collections import declared
-from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh, told_instead
+from littoral.vectors.model_version import ModelVersion, told_instead
 
 __all__ = ["SpreadMigrations"]
 
@@ -66,11 +65,18 @@ class SpreadMigrations:
         table = self._parts.site.collections.get(name)
         return self._there is not None and table is not None and table.spread is not None
 
-    async def start(self, name: str, model: ModelVersion) -> None:
-        """Raises as `Writer.start`, and PeerError where the node that writes the map cannot be reached."""
+    async def start(self, name: str, models: Mapping[str, ModelVersion]) -> None:
+        """models: by vector. Raises as `Writer.start`, and PeerError where the map's writer cannot be reached."""
         if (spread := self._federation.map.spreads.get(name)) is None:
             raise NotFoundError(f"collection `{name}`: no node has told yet where its shards lie")
-        await self._ask(Wish("start", name, told_instead(spread.model, [model])))
+        config = self._parts.collections.get(name).config
+        if unknown := sorted(models.keys() - config.dense.keys()):
+            raise NotOfferedError(
+                f"collection `{name}`: only plain vectors are embedded anew, {called(unknown[0])} is none",
+                hint=f"its vectors: {', '.join(called(vector) for vector in config.dense)}",
+            )
+        is_single = config.is_single
+        await self._ask(Wish("start", name, told_instead(spread.model, models, is_single=is_single)))
 
     async def back(self, name: str) -> None:
         """Raises as `Writer.back`."""
@@ -119,12 +125,12 @@ class SpreadMigrations:
         """What the site file of the map's writer wants of collections that hold something else."""
         federation, clock = self._federation, self._parts.clock
         began_s = clock.monotonic()
-        while wanted := {name: model for name in self._names() if (model := self._wanted(name)) is not None}:
+        while wanted := {name: models for name in self._names() if (models := self._wanted(name))}:
             is_whole = federation.roster().keys() <= federation.transport.alive() | {federation.name}
             if federation.writer == federation.name and (is_whole or clock.monotonic() - began_s > DECLARED_WAITS_S):
-                for name, model in wanted.items():
+                for name, models in wanted.items():
                     try:
-                        await self.start(name, model)
+                        await self.start(name, models)
                         self._writer.went_well(name)
                     except (LittoralError, OSError) as error:
                         self._writer.failed(name, error)
@@ -133,18 +139,25 @@ class SpreadMigrations:
     def _names(self) -> list[str]:
         return [name for name, table in self._parts.site.collections.items() if name in self and table.migrate]
 
-    def _wanted(self, name: str) -> ModelVersion | None:
+    def _wanted(self, name: str) -> dict[str, ModelVersion]:
+        """By vector, what the site file names where the collection holds something else."""
         table, spread = self._parts.site.collections[name], self._federation.map.spreads.get(name)
-        if spread is None or table.spread is None or spread.change is not None:
-            return None
+        if spread is None or table.spread is None or table.migrate is None or spread.change is not None:
+            return {}
         if table.spread.model in (spread.model, spread.declared):
-            return None
+            return {}
+        wanted: dict[str, ModelVersion] = {}
         with contextlib.suppress(LittoralError):
-            wanted = declared_versions(self._parts.site, table)
-            is_of_no_version = all(one.name != wanted[0].name for one in heard_over_the_mesh(spread.model))
-            if len(wanted) == 1 and ("@" in declared(table) or is_of_no_version):
-                return wanted[0]
-        return None
+            config = declared_config(self._parts.site, table)
+            holds, said = holding(table.config(), spread.model), table.declared_models
+            for vector in table.migrate.ways:
+                found, held = config.models_of(vector), holds.models_of(vector)
+                if len(found) != 1 or any(found[0].is_same(one) for one in held):
+                    continue
+                has_number = "@" in "".join(said.get(vector) or said.get(None) or [])
+                if has_number or all(one.name != found[0].name for one in held):  # without one, any version is meant
+                    wanted[vector] = found[0]
+        return wanted
 
     def all(self) -> Mapping[str, Told]:
         """By collection: those with two generations."""
@@ -157,7 +170,7 @@ class SpreadMigrations:
         federation = self._federation
         here = federation.transport.alive() | {federation.name}
         facts = {node: known.fact for node, known in federation.facts.all().items() if node in here}
-        found = told(name, spread, facts)
+        found = told(name, spread, facts, self._parts.collections.get(name).config)
         found.progress.checked = self._writer.checked.get(name)
         if self._writer.is_checking(name):
             found.progress.state = "checking"
@@ -171,9 +184,9 @@ class SpreadMigrations:
         """As `Embedders`."""
         return self._members.unready(name, spread)
 
-    def embed(self, name: str, model: str) -> Embed:
+    def embeds(self, name: str, model: str, vectors: Collection[str]) -> Mapping[str, Embed]:
         """As `Embedders`."""
-        return self._members.embed(name, model)
+        return self._members.embeds(name, model, vectors)
 
     def following(self, spreads: Mapping[str, Spread]) -> dict[str, Spread]:
         """As `Embedders`."""

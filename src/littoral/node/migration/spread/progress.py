@@ -1,12 +1,15 @@
 """How far a spread collection is on its way to another model, as the shard map and facts tell. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from littoral.mesh.facts import Fact
 from littoral.mesh.shard_map import Spread
+from littoral.node.federation.generations import going as vectors_going
+from littoral.node.federation.generations import holding
 from littoral.node.federation.moving.steps import going
 from littoral.node.migration.migration import Embeddings, Progress, State, Told
-from littoral.vectors.model_version import ModelVersion, heard_over_the_mesh
+from littoral.vectors.model_version import ModelVersion
+from littoral.vectors.records import CollectionConfig
 
 __all__ = ["OPENING", "told"]
 
@@ -15,8 +18,8 @@ OPENING = "its models are being opened"
 STATES: Mapping[str, State] = {"making": "building", "copying": "building", "flipping": "flipping", "kept": "flipped"}
 
 
-def told(name: str, spread: Spread, facts: Mapping[str, Fact]) -> Told:
-    """Of a collection with two generations. facts: of the nodes that are here."""
+def told(name: str, spread: Spread, facts: Mapping[str, Fact], config: CollectionConfig) -> Told:
+    """Of a collection with two generations. facts: of the nodes that are here. config: of the collection."""
     change = spread.change
     assert change is not None
     assert change.other.generation is not None
@@ -33,9 +36,10 @@ def told(name: str, spread: Spread, facts: Mapping[str, Fact]) -> Told:
         if (why := fact.unready.get(name) or fact.stuck.get(name))
     ]
     is_stuck = any((fact.unready.get(name) or OPENING) != OPENING or name in fact.stuck for fact in facts.values())
+    vectors = vectors_going(spread, config)
     progress = Progress(
-        current=Embeddings({"": _version(spread.model)}),
-        other=Embeddings({"": _version(change.other.generation.model)}),
+        current=_embeddings(vectors, config, spread.model),
+        other=_embeddings(vectors, config, change.other.generation.model),
         state="stuck" if is_stuck and not change.is_flipped else STATES[change.step],
         points=points,
         done=max(0, points - left),
@@ -46,6 +50,6 @@ def told(name: str, spread: Spread, facts: Mapping[str, Fact]) -> Told:
     return Told(progress, left, sum(name in fact.stuck for fact in facts.values()))
 
 
-def _version(model: str) -> ModelVersion:
-    found = heard_over_the_mesh(model)
-    return found[0] if found else ModelVersion(model, "0" * 16)
+def _embeddings(vectors: Iterable[str], config: CollectionConfig, told: str) -> Embeddings:
+    models = {vector: holding(config, told).models_of(vector) for vector in vectors}
+    return Embeddings({vector: of[0] if of else ModelVersion(told, "0" * 16) for vector, of in models.items()})

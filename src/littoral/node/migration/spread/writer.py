@@ -1,31 +1,32 @@
 """The part of the node that writes the shard map: begins, checks, ends and takes back what goes to another model."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 import msgspec
 import numpy as np
 
 from littoral.errors import ConflictError, LittoralError, NotFoundError, NotOfferedError
-from littoral.mesh.shard_map import Change, Generation, Spread
+from littoral.mesh.shard_map import MODEL_CHARACTERS_MAX, Change, Generation, Spread
 from littoral.node.federation.federation import Federation
-from littoral.node.federation.generations import config_of
+from littoral.node.federation.generations import anew, config_of, holding
 from littoral.node.federation.moving.sampling import payloads_of, points_of
 from littoral.node.federation.moving.steps import withdrawn
 from littoral.node.federation.residency import check_still_pinned, pinned_to
-from littoral.node.migration.bindings import Bindings, Parts
+from littoral.node.migration.bindings import Bindings, Parts, called
 from littoral.node.migration.checking import Checked, check, too_bad
 from littoral.node.migration.failing import Failing
 from littoral.node.migration.pair import Side
+from littoral.node.migration.sources import Source
 from littoral.node.migration.spread.layouts import goes_by_vectors, layout_of
 from littoral.node.migration.spread.members import Members
 from littoral.node.migration.spread.messages import CAN, Can, decode_cannot, encode
 from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import parse_schema
-from littoral.vectors.model_version import are_same, heard_over_the_mesh, listed
+from littoral.vectors.model_version import listed
 from littoral.vectors.partition.points import Vectors
-from littoral.vectors.records import Payload, PointId
+from littoral.vectors.records import CollectionConfig, Payload, PointId
 
 __all__ = ["Writer"]
 
@@ -67,44 +68,42 @@ class Writer:
             if _goes_to(spread) == told:
                 return
             collection = self._parts.collections.get(name)
-            self._check_can_go(name, spread, told, collection)
-            source = self._bindings.source(name)
-            if lacking := await collection.count(source.lacking()):
-                raise ConflictError(
-                    f"collection `{name}`: {lacking} points keep nothing at `{source}` to embed anew",
-                    hint="write it to their payloads first, or make another collection",
-                )
-            size = await self._size(name, told)
-            generation = Generation(told, size)
-            sample = await self._sample(name, spread, told) if goes_by_vectors(spread) else None
+            vectors = self._check_can_go(name, spread, told, collection)
+            sources = [self._bindings.source(name, vector) for vector in vectors]
+            for source in sources:
+                await _check_sources(collection, source)
+            sizes = await self._sizes(name, told, vectors)
+            fits_anew = goes_by_vectors(spread) and spread.vector in vectors
+            sample = await self._sample(name, spread, told) if fits_anew else None
             spread = self._federation.keeper.spread_to_write(name)
             self._check_can_go(name, spread, told, collection)
-            self._federation.keeper.write({name: self._begun(name, spread, generation, sample)})
+            self._federation.keeper.write({name: self._begun(name, spread, told, sizes, sample)})
             self.checked.pop(name, None)
-            self._parts.say(f"collection `{name}`: is embedded anew by `{told}`, from `{source}`")
+            self._parts.say(f"collection `{name}`: is embedded anew by `{told}`, from {_listed(sources)}")
 
-    def _check_can_go(self, name: str, spread: Spread, told: str, collection: Collection) -> None:
+    def _check_can_go(self, name: str, spread: Spread, told: str, collection: Collection) -> list[str]:
+        """The vectors that are embedded anew."""
         if spread.change is not None:
             raise ConflictError(
                 f"collection `{name}` is on its way already, step `{spread.change.step}`",
                 hint="`--back` takes the generation before, `--drop` ends the one that does not answer",
             )
-        config, models = collection.config, heard_over_the_mesh(spread.model)
-        if config.vectors is None or config.named or config.sparse or config.vectors.multivector_config is not None:
-            raise NotOfferedError(
-                f"collection `{name}`: only one of one plain vector without a name is embedded anew",
-                hint="make another collection for the other model, and write the points there",
-            )
-        if len(models) != 1:
+        if len(told) > MODEL_CHARACTERS_MAX:
             raise ConflictError(
-                f"collection `{name}` holds embeddings of {listed(models)}, must be those of one model",
-                hint=f"`collections.{name}.model` in the site file said whose they are when it was made",
+                f"collection `{name}`: its models take {len(told)} characters where nodes tell them each other, at "
+                f"most {MODEL_CHARACTERS_MAX}",
+                hint="give fewer vectors models of their own, or shorter names",
             )
-        if are_same(models, heard_over_the_mesh(told)):
+        holds = holding(collection.config, spread.model)
+        vectors = anew(holds, told)
+        for vector in vectors or holds.dense:
+            _check_plain(name, holds, vector)
+        if not vectors:
             raise ConflictError(f"collection `{name}` holds embeddings of `{told}` already")
+        return vectors
 
-    async def _size(self, name: str, told: str) -> int:
-        """Numbers of a vector, on which all nodes that are here agree. Raises ConflictError."""
+    async def _sizes(self, name: str, told: str, vectors: Sequence[str]) -> dict[str, int]:
+        """Numbers of these vectors, on which all nodes that are here agree. Raises ConflictError."""
         transport, own = self._federation.transport, self._federation.name
         here = sorted((set(transport.alive()) & self._federation.roster().keys()) - {own})
         body = encode(Can(name, told))
@@ -127,32 +126,45 @@ class Writer:
                 f"collection `{name}`: nodes {nodes} cannot embed it by `{told}`; `{node}`: {why}",
                 hint="each node of the site needs the model's file and `migrate` in its site file",
             )
-        sizes = {answer.size for answer in answers.values()}
-        if len(sizes) != 1 or 0 in sizes:
-            raise ConflictError(f"collection `{name}`: vectors of `{told}` have sizes {sorted(sizes)} on these nodes")
-        return sizes.pop()
+        agreed: dict[str, int] = {}
+        for vector in vectors:
+            sizes = {answer.sizes.get(vector, 0) if vector else answer.size for answer in answers.values()}
+            if len(sizes) != 1 or 0 in sizes:
+                raise ConflictError(
+                    f"collection `{name}`: {called(vector)} has sizes {sorted(sizes)} by `{told}` on these nodes",
+                    hint="where a size is 0 no point tells how large vectors are: write one first",
+                )
+            agreed[vector] = sizes.pop()
+        return agreed
 
-    def _begun(self, name: str, spread: Spread, generation: Generation, sample: Vectors | None) -> Spread:
+    def _begun(self, name: str, spread: Spread, told: str, sizes: Mapping[str, int], sample: Vectors | None) -> Spread:
         table = self._parts.site.collections[name]
         assert table.spread is not None
         base = table.config()
         own = config_of(base, spread)
-        assert own.vectors is not None
-        spread = msgspec.structs.replace(spread, size=own.vectors.size, declared=table.spread.model)
-        config = config_of(base, msgspec.structs.replace(spread, model=generation.model, size=generation.size))
+        before = {**spread.sizes, **{vector: own.dense[vector].size for vector in sizes if vector}}
+        size = 0 if own.vectors is None else own.vectors.size
+        spread = msgspec.structs.replace(spread, size=size, sizes=before, declared=table.spread.model)
+        named = {vector: found for vector, found in sizes.items() if vector}
+        generation = Generation(told, sizes.get("", size), {**before, **named})
+        config = config_of(base, spread.by(msgspec.structs.replace(spread.layout, generation=generation)))
         layout = layout_of(name, spread, generation, table.spread, config, self._federation.roster(), sample)
         check_still_pinned(spread, layout)
         return msgspec.structs.replace(spread, change=Change("making", layout, self._federation.map.number + 1))
 
     async def _sample(self, name: str, spread: Spread, told: str) -> Vectors:
         """float32[n, size]: some points, embedded here by the other model."""
-        version = self._members.version(name, told)
-        await self._bindings.open_versions([version])
+        collection, vector = self._parts.collections.get(name), spread.vector
+        versions = self._members.versions(name, collection.config, told, [vector])
+        await self._bindings.open_versions(versions)
         try:
-            embed, collection = self._bindings.embedding(name, version), self._parts.collections.get(name)
-            rows = [await embed(payload) for payload in await self._payloads(name, spread, collection)]
+            embed = self._members.embedding(name, told, [vector])[vector]
+            payloads = await self._payloads(name, spread, collection)
+            if not collection.config.is_single:
+                payloads = [one for one in payloads if self._bindings.source(name, vector).is_in(one)]
+            rows = [await embed(payload) for payload in payloads]
         finally:
-            await self._bindings.close_unheld([version])
+            await self._bindings.close_unheld(versions)
         if not rows:
             pinned = " that is not pinned" if pinned_to(spread) else ""
             raise ConflictError(f"collection `{name}`: there is nothing{pinned} to fit cells to")
@@ -243,10 +255,11 @@ class Writer:
     async def _check(self, name: str, told: str, since: int) -> None:
         try:
             current, other = self._parts.collections.get(name), self._members.unseen(name, told)
+            vectors = anew(current.config, told)
             for field, index in (await current.info()).payload_schema.items():
                 await other.create_index(field, parse_schema(index.params or index.data_type))
             sample = await self._to_check(name, current)
-            checked = self.checked[name] = await check(Side(other, {"": self._members.embed(name, told)}), sample)
+            checked = self.checked[name] = await check(Side(other, self._members.embeds(name, told, vectors)), sample)
             if not checked.is_good:
                 raise too_bad(name, checked, told)
             self._good[name] = since
@@ -287,6 +300,33 @@ def _goes_to(spread: Spread) -> str | None:
     if change is None or change.is_flipped or change.other.generation is None:
         return None
     return change.other.generation.model
+
+
+def _check_plain(name: str, config: CollectionConfig, vector: str) -> None:
+    """Raises NotOfferedError, ConflictError for a vector that cannot be embedded anew."""
+    if config.dense[vector].multivector_config is not None:
+        raise NotOfferedError(
+            f"collection `{name}`: only plain vectors are embedded anew, {called(vector)} is none",
+            hint="make another collection for the other model, and write the points there",
+        )
+    if len(models := config.models_of(vector)) != 1:
+        key = f"named.{vector}.model" if vector else "model"
+        raise ConflictError(
+            f"collection `{name}`: {called(vector)} holds embeddings of {listed(models)}, must be of one model",
+            hint=f"`collections.{name}.{key}` in the site file said whose they are when it was made",
+        )
+
+
+async def _check_sources(collection: Collection, source: Source) -> None:
+    if lacking := await collection.count(source.lacking(among_others=not collection.config.is_single)):
+        raise ConflictError(
+            f"collection `{collection.name}`: {lacking} points keep nothing at `{source}` to embed anew",
+            hint="write it to their payloads first, or make another collection",
+        )
+
+
+def _listed(sources: Sequence[Source]) -> str:
+    return ", ".join(f"`{source}`" for source in sources)
 
 
 def _free(spread: Spread) -> list[int]:
