@@ -144,6 +144,14 @@ def test_a_vector_that_a_search_refuses_is_refused(served: Served, vector: list[
         assert send(served.address, "POST", "/collections/notes/points/query", body).status == 400
 
 
+def test_a_filter_with_a_number_beyond_64_bits_is_refused_before_it_is_looked_for(served: Served) -> None:
+    body = {"vector": PLACES[0].tolist(), "limit": 3}
+    for test in ({"match": {"value": 10**30}}, {"values_count": {"gt": 10**30}}):
+        more = {"filter": {"must": [{"key": "n"} | test]}}
+        reply = send(served.address, "POST", "/collections/places/points/search", json.dumps(body | more).encode())
+        assert reply.status == 400, (more, reply.body)
+
+
 def test_a_write_makes_everything_before_it_void(served: Served) -> None:
     vector = PLACES[20]
     for _ in range(2):

@@ -67,7 +67,7 @@ def parse_tile(path: str) -> Tile:
     level, _, rest = path.partition("/")
     name, dot, width = rest.partition(".p/")
     groups = name.replace("x", "").split("/")
-    digits = (level.replace("entries", "0"), *groups, width or "1")
+    digits = ("0" if level == "entries" else level, *groups, width or "1")
     if len(path) <= 64 and all(part.isascii() and part.isdecimal() for part in digits):
         found = Tile(ENTRIES if level == "entries" else int(level), int("".join(groups)), int(width) if dot else WIDTH)
         if found.path == f"tile/{path}" and found.width > 0 and (not dot or found.width < WIDTH):

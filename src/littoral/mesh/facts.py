@@ -52,7 +52,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     this node does not go along yet; stuck: what keeps points of them from being embedded anew. keys: that seal fields
     of payloads, by their ids in order what proves that this node has them. refused: collections that are not to be had
     there, and why. sealing: by collection, how requests that are under way seal fields, where the map has another way
-    by now.
+    by now. sealed: by collection, fields that are to lie sealed as this node's site file has it. resealed: by
+    collection that this node seals or opens anew, points that it has looked at in this round, and values written.
     """
 
     node: str
@@ -75,6 +76,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     keys: dict[str, str] = {}
     refused: dict[str, str] = {}
     sealing: dict[str, list[str]] = {}
+    sealed: dict[str, list[str]] = {}
+    resealed: dict[str, tuple[int, int]] = {}
 
     @property
     def order(self) -> tuple[int, int]:

@@ -24,6 +24,7 @@ __all__ = [
     "Change",
     "Generation",
     "Layout",
+    "Leaving",
     "Sealing",
     "ShardMap",
     "ShardMapFile",
@@ -36,6 +37,7 @@ __all__ = [
 
 Strategy = Literal["hash", "geographic", "metric", "hybrid"]
 Step = Literal["making", "copying", "flipping", "kept"]
+Leaving = Literal["", "announced", "opening", "clearing"]
 
 DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
@@ -113,17 +115,23 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sealing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields of payloads whose values lie sealed on all nodes. key: id of that which seals them. older: keys that some
     values may still be sealed by; is_partly_plain: some may lie there as they were before the field was named.
+
+    leaving: fields that are to lie plain again, which have values in either form meanwhile. step: how far they are.
+    announced: all learn to read both. opening: they are written plain, and values that lie sealed are opened.
+    clearing: none is sealed any more, and what stood in the place of sealed values is taken away.
     """
 
-    fields: Annotated[list[Name], Meta(min_length=1, max_length=SEALED_FIELDS_MAX)]
+    fields: Annotated[list[Name], Meta(max_length=SEALED_FIELDS_MAX)]
     key: KeyId
     older: Annotated[list[KeyId], Meta(max_length=KEYS_MAX)] = []
     is_partly_plain: bool = False
+    leaving: Annotated[list[Name], Meta(max_length=SEALED_FIELDS_MAX)] = []
+    step: Leaving = ""
 
     @property
     def is_settled(self) -> bool:
-        """Whether all values are sealed by the one key."""
-        return not self.older and not self.is_partly_plain
+        """Whether all values lie as they are to lie: sealed by the one key, those of no other field sealed."""
+        return not self.older and not self.is_partly_plain and not self.leaving
 
     @property
     def keys(self) -> list[str]:

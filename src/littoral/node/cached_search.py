@@ -1,12 +1,13 @@
 """Searches through the caches: the same question, a near one with proof, else the shard."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from littoral.errors import InputError
 from littoral.node.caches import Caches, Use
 from littoral.node.near_filler import LIST_MAX, Asked
 from littoral.vectors.checks import NORM_MAX, NORM_MIN
@@ -77,7 +78,7 @@ def near_question(
         "matching": options.get("matching"),
         "with_payload": options.get("with_payload", True),
     }
-    return NearQuestion(vector, params.distance, _encode(asked), asked, limit, offset, threshold)
+    return NearQuestion(vector, params.distance, _told(asked), asked, limit, offset, threshold)
 
 
 def _plain(config: CollectionConfig) -> VectorParams | None:
@@ -108,5 +109,12 @@ async def search_through(
 
 
 def _question(vector: npt.NDArray[np.float32], options: QueryOptions) -> bytes:
-    told: dict[str, Any] = dict(options)
-    return b"hits" + _encode(told) + vector.tobytes()
+    return b"hits" + _told(options) + vector.tobytes()
+
+
+def _told(options: QueryOptions) -> bytes:
+    """Raises InputError for what no shard could be asked either."""
+    try:
+        return _encode(options)
+    except OverflowError as error:
+        raise InputError(f"search cannot be asked: {error}", hint="numbers of a filter have 64 bits") from error

@@ -8,7 +8,7 @@ import msgspec
 from littoral.node.mesh_told import MeshTold, Problem, ShardTold, Weight
 
 if TYPE_CHECKING:
-    from littoral.node.federation.sealing import Waiting
+    from littoral.node.federation.sealing import Staying, Waiting
 
 __all__ = ["LAG_S", "problems"]
 
@@ -29,13 +29,15 @@ def problems(
     models: Mapping[str, Mapping[str, str]],
     refused: Mapping[str, Mapping[str, str]] = {},
     waiting: "Sequence[Waiting]" = (),
+    staying: "Sequence[Staying]" = (),
 ) -> MeshTold:
     """The same with its problems, the heavier ones first. models: by node and collection, as the node goes by.
 
     refused: by node and collection, why it is not to be had there. waiting: keys of this node that seal nothing yet.
+    staying: fields that this node's site file names no more.
     """
     found = [*_nodes(told), *_links(told), *_desired(told), *_collections(told), *_models(told, models)]
-    found += [*_refused(refused), *_waiting(waiting)]
+    found += [*_refused(refused), *_waiting(waiting), *_staying(staying), *_leaving(told)]
     return msgspec.structs.replace(told, problems=sorted(found, key=lambda problem: problem.weight != "fail"))
 
 
@@ -167,6 +169,35 @@ def _waiting(waiting: "Sequence[Waiting]") -> Iterator[Problem]:
             f"collection `{one.collection}`",
             f"is not sealed by key {one.key} yet" + (f", who lacks it: {lacking}" if lacking else ""),
             "add the key to the file of every node, and start it again; revoke a node that does not come back",
+        )
+
+
+def _staying(staying: "Sequence[Staying]") -> Iterator[Problem]:
+    for one in staying:
+        nodes = ", ".join(f"`{node}`" for node in one.nodes[:NAMED_MAX])
+        yield _problem(
+            "warn",
+            "sealed",
+            f"field `{one.field}` of collection `{one.collection}`",
+            f"lies sealed, and the site file here names it no more{': others may, ' if nodes else ''}{nodes}",
+            "take it from `encrypted.fields` of every node; revoke a node that does not come back",
+        )
+
+
+def _leaving(told: MeshTold) -> Iterator[Problem]:
+    """How far fields are that are to lie plain again."""
+    for name, collection in told.collections.items():
+        if (sealing := collection.sealing) is None or not sealing.leaving:
+            continue
+        points = "" if collection.points is None else f" of {collection.points}"
+        round_ = f", looked at {sealing.looked_at}{points} points, {sealing.written} values written"
+        yield _problem(
+            "warn",
+            "sealed",
+            f"collection `{name}`",
+            f"{', '.join(f'`{field}`' for field in sealing.leaving)} leave the sealed fields: "
+            f"{sealing.step}{round_ if sealing.looked_at else ''}",
+            "it goes on by itself while all members of the site are here and go by its map",
         )
 
 

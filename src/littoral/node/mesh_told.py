@@ -97,6 +97,13 @@ class SealingTold(Told, frozen=True):
     key: str
     older: Annotated[list[str], Meta(description="Keys that some values may still be sealed by: every node needs them")]
     is_partly_plain: Annotated[bool, Meta(description="Values from before a field was named may still lie plain")]
+    leaving: Annotated[list[str], Meta(description="Fields that are to lie plain again")]
+    step: Annotated[
+        Literal["", "announced", "opening", "clearing"],
+        Meta(description="Of these: all learn to read both forms, values are opened, what stood beside them goes"),
+    ]
+    looked_at: Annotated[int, Meta(description="Points that were looked at in the round that is under way")]
+    written: Annotated[int, Meta(description="Values that were sealed or opened anew in it")]
 
 
 class CollectionTold(Told, frozen=True):

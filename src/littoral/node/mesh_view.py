@@ -9,7 +9,7 @@ from littoral.errors import InputError
 from littoral.mesh.condition import BehindTold, Condition, ReplicaTold
 from littoral.mesh.facts import Known
 from littoral.mesh.membership import MemberState
-from littoral.mesh.shard_map import Spread
+from littoral.mesh.shard_map import Sealing, Spread
 from littoral.node.federation.federation import Federation
 from littoral.node.mesh_moves import move
 from littoral.node.mesh_problems import problems
@@ -53,7 +53,10 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
         members=[_member(state, by_name[state.name], facts.get(state.name), now_s) for state in states],
         links=_links(speaking),
         collections={
-            name: _collection(name, spread, federation.replicas_wanted(name), by_name, replicas, behind)
+            name: structs.replace(
+                _collection(name, spread, federation.replicas_wanted(name), by_name, replicas, behind),
+                sealing=_sealing(name, spread.sealing, facts),
+            )
             for name, spread in sorted(federation.map.spreads.items())
         },
         moves=[
@@ -71,6 +74,7 @@ def view(federation: Federation, *, now_s: float) -> MeshTold:
         {name: known.fact.models for name, known in facts.items()},
         {name: known.fact.refused for name, known in speaking.items() if known.fact.refused},
         federation.sealing.waiting(facts, federation.roster()),
+        federation.sealing.staying(facts, federation.roster()),
     )
 
 
@@ -187,8 +191,16 @@ def _collection(
         epoch=spread.epoch,
         points=_points(shards),
         shards=shards,
-        sealing=None if spread.sealing is None else SealingTold(**structs.asdict(spread.sealing)),
     )
+
+
+def _sealing(name: str, sealing: Sealing | None, facts: Mapping[str, Known]) -> SealingTold | None:
+    """One node does the work: the one that writes the map, or wrote it until now."""
+    if sealing is None:
+        return None
+    told = (known.fact.resealed.get(name, (0, 0)) for known in facts.values())
+    looked_at, written = max(told, default=(0, 0))
+    return SealingTold(**structs.asdict(sealing), looked_at=looked_at, written=written)
 
 
 def _holder(node: str, state: State, replica: ReplicaTold | None, lag: tuple[int, float]) -> HolderTold:

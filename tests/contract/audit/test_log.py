@@ -39,7 +39,10 @@ def test_files_are_called_as_others_expect(tile: Tile, path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["0/1", "0/0001", "0/x001", "0/000.p/256", "0/000.p/0", "0/000.p/01", "00/000", "entries", "-1/000", "0/٣٣٣"],
+    [
+        *("0/1", "0/0001", "0/x001", "0/000.p/256", "0/000.p/0", "0/000.p/01", "00/000", "entries", "-1/000", "0/٣٣٣"),
+        *("entriesentries/000", "1entries/000.p/11"),
+    ],
 )
 def test_no_other_name_is_read(path: str) -> None:
     with pytest.raises(InputError, match="must be LEVEL/INDEX"):

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -239,8 +239,16 @@ async def test_the_older_key_stays_until_what_was_being_written_by_it_has_arrive
 
 DIFFERENT: dict[str, tuple[KeyRing | None, CollectionTable, str]] = {
     "another key": (KeyRing([OTHER]), TABLES["points"], f"sealed by key {FIRST.id.hex()} of the site, this node has"),
-    "another field": (KeyRing([FIRST]), sealed_table("customer", shards=3, replicas=2), "seals `customer`, `plate`"),
-    "nothing": (None, spread_table(SIZE, shards=3, replicas=2), "this node's site file nothing"),
+    "another field": (
+        KeyRing([FIRST]),
+        sealed_table("customer", "note", shards=3, replicas=2),
+        "seals `customer`, `plate`, this node's site file `customer`, `note`",
+    ),
+    "nothing": (
+        None,
+        spread_table(SIZE, shards=3, replicas=2),
+        f"key {FIRST.id.hex()} of the site, this node has none",
+    ),
 }
 
 
@@ -288,6 +296,171 @@ async def test_points_that_were_plain_are_sealed_once_the_field_is_named(site: S
     for node in site.nodes.values():
         assert await payloads(node) == PLAIN
         assert await found(node, "customer", value=f"{SECRET}0") == [0, 3, 6, 9]
+
+
+FEWER = {"points": sealed_table("plate", shards=3, replicas=2)}
+NONE = {"points": spread_table(SIZE, shards=3, replicas=2)}
+
+
+async def lying(site: Site) -> dict[Any, list[Any]]:
+    """What each replica has of each point."""
+    found: dict[Any, list[Any]] = {}
+    for node in site.nodes.values():
+        for part in node.collections.parts():
+            shard = node.collections.part(part)
+            assert shard is not None
+            for record in (await shard.scroll(limit=1000))[0]:
+                found.setdefault(record.id, []).append(record.payload)
+    return found
+
+
+class Asker:
+    """Goes on writing and asking at every node, and holds each answer against what was written."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.wanted: dict[int, Any] = {at: dict(one) for at, one in PLAIN.items()}
+        self.steps: set[tuple[str, str]] = set()
+        self.rounds = 0
+
+    async def round(self) -> None:
+        at, name = self.rounds % COUNT, sorted(self.site.nodes)[self.rounds % len(self.site.nodes)]
+        points = self.site.nodes[name]["points"]
+        if self.rounds % 3:
+            self.wanted[at] = {"customer": [f"{SECRET}{self.rounds % 4}", self.rounds], "note": OPEN}
+            await points.upsert([at], ROWS[at : at + 1], [dict(self.wanted[at])])
+        else:
+            self.wanted[at] |= {"customer": f"{SECRET}{self.rounds % 3}"}
+            change = PayloadChange("merge", ids=[at], payload={"customer": self.wanted[at]["customer"]})
+            await points.change_payload(change)
+        self.rounds += 1
+        for asked in list(self.site.nodes):
+            node = self.site.nodes[asked]
+            for value in (f"{SECRET}0", f"{SECRET}1", self.rounds - 1):
+                has = lambda one, value=value: value in (one if isinstance(one, list) else [one])  # noqa: E731
+                expected = [at for at, one in sorted(self.wanted.items()) if has(one["customer"])]
+                assert await found(node, "customer", value=value) == expected, (asked, value, self.sealed())
+            assert await payloads(node) == self.wanted, (asked, self.sealed())
+
+    def sealed(self) -> dict[str, Any]:
+        return {name: node.federation.map.spreads["points"].sealing for name, node in self.site.nodes.items()}
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        await self.round()
+        while not is_so():
+            for name, sealing in self.sealed().items():
+                self.steps.add((name, "" if sealing is None else sealing.step))
+            await self.round()
+
+
+def have_left(site: Site, fields: list[str] | None) -> Callable[[], bool]:
+    """All go by a map in which these are the sealed fields, and none leaves."""
+
+    def is_so() -> bool:
+        told = [node.federation.map.spreads["points"].sealing for node in site.nodes.values()]
+        return all(
+            (one is None) if fields is None else (one is not None and one.fields == fields) for one in told
+        ) and not any(one is not None and one.leaving for one in told)
+
+    return is_so
+
+
+async def test_a_field_leaves_the_sealed_ones_while_everybody_reads_and_writes(site: Site) -> None:
+    """One node after the other gets another site file; each answers in between, and nothing of it lies sealed then."""
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    await site.nodes["a"]["points"].create_index("customer", "keyword")
+    asker = Asker(site)
+    for name in NAMES:
+        await site.stop(name)
+        await site.start(ALIKE, FEWER, name)
+        await until_async(lambda: are_alike(site.nodes))
+        await asker.round()
+    await asker.until(have_left(site, ["plate"]))
+    assert {step for _, step in asker.steps} >= {"announced", "opening", "clearing"}
+    await asker.round()
+    await until_async(lambda: are_alike(site.nodes))
+    for held in (await lying(site)).values():
+        assert all(set(one) == {"customer", "note"} for one in held)
+    node = site.nodes["b"]
+    assert {hit.value for hit in await node["points"].facet("customer")} >= {f"{SECRET}0"}
+    await node["points"].upsert([99], ROWS[:1], [{"customer": "x", "plate": SECRET}])
+    assert await found(node, "plate", value=SECRET) == [99]
+    with pytest.raises(InputError, match="`plate` of collection `points` is encrypted: no facets"):
+        await node["points"].facet("plate")
+
+
+async def test_all_fields_leave_and_keys_can_go(site: Site) -> None:
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    await site.stop()
+    await site.start(ALIKE, NONE)
+    asker = Asker(site)
+    await asker.until(have_left(site, None))
+    await site.stop()
+    await site.start({}, NONE)
+    await asker.round()
+
+
+async def test_a_field_stays_sealed_while_one_site_file_names_it_and_the_status_says_whose(site: Site) -> None:
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    for name in "ab":
+        await site.stop(name)
+        await site.start(ALIKE, FEWER, name)
+    federation = site.nodes["a"].federation
+
+    def told() -> list[str]:
+        return [one.message for one in view(federation, now_s=0).problems if one.check == "sealed"]
+
+    await until_async(lambda: any("others may, `c`" in one for one in told()))
+    asker = Asker(site)
+    await asker.round()
+    assert (sealing := site.sealing()) is not None
+    assert sealing.fields == ["customer", "plate"]
+    await site.stop("c")
+    await site.start(ALIKE, FEWER, "c")
+    await asker.until(have_left(site, ["plate"]))
+    await until_async(lambda: told() == [])
+
+
+@pytest.mark.parametrize("step", ["announced", "opening", "clearing"])
+async def test_a_node_that_was_away_while_a_field_leaves_catches_up(site: Site, step: str) -> None:
+    """Each node in turn, the one that writes the map among them."""
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    await site.stop()
+    await site.start(ALIKE, FEWER)
+    asker = Asker(site)
+    is_at = lambda: getattr(site.sealing(), "step", "") in (step, "")  # noqa: E731
+    await until_async(lambda: site.sealing() is None or site.sealing().leaving != [] or have_left(site, ["plate"])())  # type: ignore[union-attr]
+    await asker.until(is_at)
+    for name in NAMES:
+        await site.stop(name)
+        await asker.round()
+        await site.start(ALIKE, FEWER, name)
+        await until_async(lambda: are_alike(site.nodes))
+        await asker.round()
+    await asker.until(have_left(site, ["plate"]))
+    await until_async(lambda: are_alike(site.nodes))
+    for held in (await lying(site)).values():
+        assert all(set(one) == {"customer", "note"} for one in held)
+
+
+async def test_a_field_that_is_named_again_on_its_way_out_is_sealed_again(site: Site) -> None:
+    await site.start(ALIKE)
+    await fill(site.nodes["a"])
+    await site.stop()
+    await site.start(ALIKE, FEWER)
+    asker = Asker(site)
+    await asker.until(lambda: getattr(site.sealing(), "step", "") == "opening")
+    await site.stop()
+    await site.start(ALIKE)
+    await site.until_all_go_by(FIRST)
+    await asker.round()
+    await until_async(lambda: are_alike(site.nodes))
+    for held in (await lying(site)).values():
+        assert all("customer__sealed" in one for one in held)
 
 
 async def test_a_value_opens_at_its_own_point_and_in_its_own_collection_only(site: Site) -> None:

@@ -339,13 +339,12 @@ class Federation:
         await self._hold_shards()
         await self.moving.open()
         await self.changes.open()
+        keeps_lease = self._map_lease.keep(lambda: self.name in self.keeper.holders)
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
-            asyncio.create_task(
-                self._map_lease.keep(lambda: self.name in self.keeper.holders), name="littoral-map-lease"
-            ),
+            asyncio.create_task(keeps_lease, name="littoral-map-lease"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -411,10 +410,9 @@ class Federation:
             shard_map, spreads, tables = self.map, self._spreads(), dict(self._tables)
             for name, shard in self._own_shards():
                 nodes = spreads[name].all_places[shard]
-                has_copies = may_have_copies(spreads[name])
                 by = next(one for one in spreads[name].both if shard in one.places)
                 config = config_of(tables[name].config(), by)
-                if await self._local.ensure(name, shard, config, nodes, has_copies=has_copies):
+                if await self._local.ensure(name, shard, config, nodes, has_copies=may_have_copies(spreads[name])):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
             whys = {name: self.handing.embedders.unready(name, spread) for name, spread in spreads.items()}
@@ -497,4 +495,6 @@ class Federation:
             keys=self.sealing.proofs,
             refused=self.sealing.refused(),
             sealing=self.sealing.still(),
+            sealed=self.sealing.declared(),
+            resealed=self._resealing.told(),
         )

@@ -1,4 +1,6 @@
-"""Values of spread collections go over to the key that seals now, beside requests, by the node that writes the map."""
+"""Values of spread collections go over to the key that seals now, or lie plain again, beside requests, by the node that
+writes the map.
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +13,7 @@ from littoral.mesh.shard_map import Sealing
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.sealing import SealedSpread, SiteSealing
 from littoral.vectors.collections import Collections
+from littoral.vectors.encrypted.shard import Renewed
 
 __all__ = ["Resealing"]
 
@@ -45,6 +48,7 @@ class Resealing:
         self._lost: dict[str, Sealing] = {}
         """Collections with values that no key opens: looked through once for each key, not for ever."""
         self._again_s = 0.0
+        self._under_way: dict[str, Renewed] = {}
         self._ended: dict[str, tuple[Sealing, float]] = {}
         """By collection, since when no request was under way that seals otherwise."""
 
@@ -60,9 +64,17 @@ class Resealing:
             sealing = spread.sealing
             if sealing is None or sealing.is_settled or spread.change is not None or self._lost.get(name) == sealing:
                 continue
-            if isinstance(shard := self._shard(name), SealedSpread) and self._is_quiet(name, sealing):
+            if not isinstance(shard := self._shard(name), SealedSpread) or not self._is_quiet(name, sealing):
+                continue
+            if sealing.step == "announced":
+                self._keeper.write(self._sealing.settled(name, sealing))
+            else:
                 self._task = asyncio.create_task(self._renewed(name, sealing, shard), name="littoral-resealing")
-                return
+            return
+
+    def told(self) -> dict[str, tuple[int, int]]:
+        """By collection that is looked through, points that were looked at in this round, and values written."""
+        return {name: (done.points, done.values) for name, done in self._under_way.items()}
 
     async def close(self) -> None:
         """What is under way is given up."""
@@ -98,20 +110,35 @@ class Resealing:
         return all(one.taken_s - SLACK_S - max(one.fact.lag_s.values(), default=0.0) > ended_s for one in told)
 
     async def _renewed(self, name: str, sealing: Sealing, shard: SealedSpread) -> None:
-        """Looked through until there is nothing to seal anew."""
+        """Looked through until there is nothing to seal anew, or to open."""
         try:
             count = 0
-            while (done := await shard.renew(REQUEST_S)).values:
+            while (done := await self._looked_through(name, shard)).values:
                 count += done.values
         except LittoralError as error:
             if not isinstance(error, UnavailableError):
                 self._say(f"collection `{name}`: sealed values could not be looked at: {error}")
             self._again_s = self._clock.monotonic() + PAUSE_S
             return
+        finally:
+            self._under_way.pop(name, None)
         if done.lost:
             self._lost[name] = sealing
             self._say(f"collection `{name}`: {done.lost} of {done.points} points have values that no key opens")
             return
         if self._keeper.is_writer and (settled := self._sealing.settled(name, sealing)):
             self._keeper.write(settled)
-            self._say(f"collection `{name}`: {count} values were sealed anew by key {sealing.key}, no other is needed")
+            self._say(f"collection `{name}`: {_done(sealing, count)}")
+
+    async def _looked_through(self, name: str, shard: SealedSpread) -> Renewed:
+        done = self._under_way[name] = Renewed()
+        return await shard.renew(REQUEST_S, done)
+
+
+def _done(sealing: Sealing, count: int) -> str:
+    fields = ", ".join(f"`{field}`" for field in sealing.leaving)
+    if sealing.step == "opening":
+        return f"{count} values were written anew, none of {fields} is sealed any more"
+    if sealing.step == "clearing":
+        return f"{fields} left the sealed fields"
+    return f"{count} values were sealed anew by key {sealing.key}, no other is needed"

@@ -109,9 +109,17 @@ def _condition(fields: SealedFields, given: Condition) -> Condition:
     for name in TESTS:
         if getattr(given, name) is not None:
             raise fields.refused(field, f"condition `{name}`")
-    if given.match is not None:
-        found.match = _match(fields, field, given.match)
-    return found
+    if given.match is None:
+        return found
+    found.match = _match(fields, field, given.match)
+    return _in_either_form(fields, field, found, given) if fields.is_either(field) else found
+
+
+def _in_either_form(fields: SealedFields, field: str, sealed: Condition, given: Condition) -> Condition:
+    """A token is looked for where a value lies sealed, and the value itself where none does: no text is both."""
+    is_plain = Condition(is_empty=PayloadField(fields.beside(field)))
+    plain = msgspec.structs.replace(given, must=None, should=None, must_not=None, min_should=None)
+    return Condition(should=[Condition(must=[sealed], must_not=[is_plain]), Condition(must=[plain, is_plain])])
 
 
 def _match(fields: SealedFields, field: str, given: Match) -> Match:

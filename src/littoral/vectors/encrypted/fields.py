@@ -4,11 +4,14 @@ For the value of a field `customer`, the store has at `customer` a token in the 
 truth value (`~` for what no filter can equal: other numbers, objects, lists in lists), in lists as alone, and at
 `customer__sealed` the whole value sealed, bound to collection, field and point. Null, and a list of nothing, stay: so
 conditions on equality, presence and number of values find the same points as on plain values.
+
+While a field comes or goes some of its values lie sealed and some plain; what lies beside tells which, and equality is
+looked for in either form.
 """
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,21 +31,40 @@ INT64 = range(-(1 << 63), 1 << 63)
 
 
 class Renewal(NamedTuple):
-    """Writes a value anew: `payload` where `matching` still finds the point, which is while nobody else changed it."""
+    """Writes a value anew: `payload` where `matching` still finds the point, which is while nobody else changed it.
+
+    Without a payload it takes `keys` away.
+    """
 
     matching: Filter
     payload: Payload
+    keys: Sequence[str] = ()
 
 
 class SealedFields:
     """Of one collection. ring: its keys. owner: whose it is, if not this node's own; what one sealed opens in no other
     owner's collection of that name. Raises SetupError without the extra, by what it imports.
+
+    either: those of the fields whose values may lie in either form. opening: those of them that are written plain from
+    now on. is_cleared: no value of these lies sealed any more, only what stands in the place of one.
     """
 
-    def __init__(self, collection: str, fields: Sequence[str], ring: KeyRing, owner: str = "") -> None:
+    def __init__(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        ring: KeyRing,
+        owner: str = "",
+        *,
+        either: Collection[str] = (),
+        opening: Collection[str] = (),
+        is_cleared: bool = False,
+    ) -> None:
         from littoral.vault.sealed import Values
 
         self.collection = collection
+        self._either = frozenset(either) | frozenset(opening)
+        self._opening, self._is_cleared = frozenset(opening), is_cleared
         self._bound = f"{owner}{collection}"
         self._values = {name: Values(ring, f"payload field\0{self._bound}\0{name}") for name in fields}
         self._beside = {f"{name}{SUFFIX}": name for name in fields}
@@ -76,6 +98,15 @@ class SealedFields:
             hint="match it by `value`, `any` or `except`, or test `is_empty`, `is_null` or `values_count`",
         )
 
+    def is_either(self, field: str) -> bool:
+        """Whether some values of it may lie plain."""
+        return field in self._either
+
+    @staticmethod
+    def beside(field: str) -> str:
+        """Where its sealed values lie."""
+        return f"{field}{SUFFIX}"
+
     def tokens(self, field: str, value: bool | int | str) -> list[str]:
         """What the store may have for a value, by every key."""
         return [_text(token) for token in self._values[field].tokens(_told(value))]
@@ -86,12 +117,13 @@ class SealedFields:
         found = dict(payload)
         for field, value in payload.items():
             if field in self._values:
-                found |= self._sealed(field, point_id, value)
+                found |= self._stored(field, point_id, value)
         return found
 
     def needs_id(self, payload: Payload) -> bool:
         """Whether something in it is bound to its point."""
-        return any(value is not None and value != [] for field, value in payload.items() if field in self._values)
+        sealed = self._values.keys() - self._opening
+        return any(value is not None and value != [] for field, value in payload.items() if field in sealed)
 
     def check_keys(self, payload: Mapping[str, Any]) -> None:
         """Raises InputError where something stands in the place of a sealed value."""
@@ -120,17 +152,33 @@ class SealedFields:
         return payload
 
     def renewals(self, point_id: PointId, stored: Payload) -> Iterator[Renewal]:
-        """What of a point is not sealed by the key that seals now. stored: at least `stored_names` of its payload."""
+        """What of a point does not lie as it is to lie: sealed by the key that seals now, or plain.
+
+        stored: at least `stored_names` of its payload.
+        """
         for beside, field in self._beside.items():
             text, value = stored.get(beside), stored.get(field)
-            if text is None and value is not None and value != []:
-                yield Renewal(_unsealed(point_id, field, beside), self._sealed(field, point_id, value))
-            elif isinstance(text, str) and not self._values[field].is_current(_bytes(text)):
-                same = [Condition(has_id=[point_id]), Condition(key=beside, match=Match(value=text))]
-                yield Renewal(Filter(must=same), self._sealed(field, point_id, self._opened(field, point_id, text)))
+            is_opening = field in self._opening
+            if isinstance(text, str):
+                if is_opening or not self._values[field].is_current(_bytes(text)):
+                    same = [Condition(has_id=[point_id]), Condition(key=beside, match=Match(value=text))]
+                    opened = self._opened(field, point_id, text)
+                    yield Renewal(Filter(must=same), self._stored(field, point_id, opened))
+            elif is_opening:
+                if self._is_cleared and beside in stored:
+                    empty = [Condition(has_id=[point_id]), Condition(is_empty=PayloadField(beside))]
+                    yield Renewal(Filter(must=empty), {}, [beside])
+            elif text is None and value is not None and value != []:
+                yield Renewal(_unsealed(point_id, field, beside), self._stored(field, point_id, value))
+
+    def _stored(self, field: str, point_id: PointId, value: Any) -> Payload:
+        """What is to lie there for a value. Where none is sealed any more, nothing has to take the place of one."""
+        if field not in self._opening:
+            return self._sealed(field, point_id, value)
+        return {field: value} if self._is_cleared else {field: value, self.beside(field): None}
 
     def _sealed(self, field: str, point_id: PointId, value: Any) -> Payload:
-        beside = f"{field}{SUFFIX}"
+        beside = self.beside(field)
         if value is None or value == []:
             return {field: value, beside: None}
         check_payload({field: value}, f"point `{point_id}`")

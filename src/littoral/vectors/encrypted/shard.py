@@ -28,7 +28,7 @@ REST_S_MAX = 1.0
 
 
 class Renewed(msgspec.Struct):
-    """points: that were looked at; values: written anew; lost: not to be opened, so left as they are."""
+    """points: that were looked at; values: written anew; lost: points with some that no key opens, left as they are."""
 
     points: int = 0
     values: int = 0
@@ -72,11 +72,12 @@ class SealedShard:
         stored = request if translate is None else translate(self.fields, request)
         return self._opened(await self._client.ask(stored, deadline_s))
 
-    async def renew(self, deadline_s: float) -> Renewed:
-        """Everything that is not sealed by the key that seals now is, after it; durable. Others may write meanwhile:
-        between two pages it rests for as long as the last one took.
+    async def renew(self, deadline_s: float, done: Renewed | None = None) -> Renewed:
+        """Everything lies as it is to lie after it, sealed by the key that seals now or plain; durable. Others may
+        write meanwhile: between two pages it rests for as long as the last one took. done: counts while it goes on.
         """
-        done, offset, loop = Renewed(), None, asyncio.get_running_loop()
+        offset, loop = None, asyncio.get_running_loop()
+        done = Renewed() if done is None else done
         while True:
             began_s = loop.time()
             selected = PayloadSelector(include=self.fields.stored_names())
@@ -86,7 +87,7 @@ class SealedShard:
                 raise _unexpected(page)
             renewals = [one for record in page.records for one in self._renewals(record, done)]
             for number, one in enumerate(renewals, 1):
-                change = PayloadChange("merge", filter=one.matching, payload=one.payload)
+                change = _renewing(one)
                 level: Any = "durable" if number == len(renewals) else "applied"
                 await self._client.ask(frames.ChangePayload(call=0, change=change, acknowledge=level), deadline_s)
             done.points += len(page.records)
@@ -168,6 +169,12 @@ class SealedShard:
             if one.payload is not None:
                 self.fields.opened(one.id, one.payload)
         return answer
+
+
+def _renewing(one: Renewal) -> PayloadChange:
+    if one.keys:
+        return PayloadChange("remove", filter=one.matching, keys=list(one.keys))
+    return PayloadChange("merge", filter=one.matching, payload=one.payload)
 
 
 def _points_of(answer: frames.Answer) -> Iterable[Hit | Record]:
