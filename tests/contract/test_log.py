@@ -157,6 +157,8 @@ def test_what_is_kept_is_bounded_and_read_from_a_number_on() -> None:
     told = log.told(since=5, count_max=4)
     assert ([line.number for line in told.lines], told.next, told.lost) == ([16, 17, 18, 19], 20, 11)
     assert log.told(since=26) == ([], 26, 0)
+    assert log.told(since=20, count_max=0) == ([], 20, 0), "none was wanted: all are yet to be told"
+    assert log.told(count_max=0).lines == []
     log.stop()
 
 

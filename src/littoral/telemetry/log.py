@@ -115,9 +115,11 @@ class Log(logging.Handler):
             lines, following = list(self._lines), self._next
         first = lines[0].number if lines else following
         found = [line for line in lines if line.number >= since and fits(line, level=level, part=part)]
-        found = found[:count_max] if since else found[-count_max:]
-        cut = found[-1].number + 1 if since and len(found) == count_max else following
-        return Told(found, cut, max(0, first - since) if since else 0)
+        if not since:
+            return Told(found[max(0, len(found) - count_max) :], following, 0)
+        told = found[:count_max]
+        cut = following if len(found) <= count_max else found[count_max].number
+        return Told(told, cut, max(0, first - since))
 
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
