@@ -6,6 +6,8 @@ And which fields of payloads they seal.
 
 import stat
 import subprocess
+from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from littoral import settings
 from littoral.answers.entries import SEALED_FIELDS
 from littoral.answers.points import names_of
 from littoral.errors import SettingError, SetupError
+from littoral.node.encrypted_record import EncryptedRecord
 from littoral.node.encryption_tables import EncryptionTable
 from littoral.node.site import Site
 from littoral.vault import KeyRing, parse_keys
@@ -47,18 +50,56 @@ def _opened(site: Site, table: EncryptionTable, name: str) -> KeyRing:
 
 
 def encrypted_fields(site: Site, keys: KeyRing | None, tenant: str = "") -> dict[str, SealedFields]:
-    """By collection that lies here alone. tenant: whose they are; what one sealed opens in no other's collection of
-    that name.
+    """By collection that lies here alone; from now on it is known on the disk what lies sealed in each. tenant: whose
+    they are; what one sealed opens in no other's collection of that name.
+
+    Raises SettingError where something lies sealed and there are no keys.
     """
     owner = f"{tenant}/" if tenant else ""
-    if keys is None:
-        return {}
+    record = EncryptedRecord(site.data)
     tables = {name: table.encrypted for name, table in site.collections.items() if table.spread is None}
-    fields: dict[str, tuple[str, ...]] = {name: tuple(table.fields) for name, table in tables.items() if table}
+    fields = {name: () if table is None else tuple(table.fields) for name, table in tables.items()}
+    # of a collection that the site file does not name they stay what they are
+    fields |= {name: tuple(record.of(name)) for name in record.collections if name not in site.collections}
+    if keys is None:
+        _check_unsealed(site, record)
+        return {}
+    found = {
+        name: _sealed_fields(f"{owner}{name}", record, name, wanted, keys)
+        for name, wanted in fields.items()
+        if wanted or record.of(name)
+    }
     if site.gateway is not None:
         own = (name for name in names_of(site.gateway.cache.collection) if name not in site.collections)
-        fields |= dict.fromkeys(own, SEALED_FIELDS)
-    return {name: SealedFields(f"{owner}{name}", names, keys) for name, names in fields.items()}
+        found |= {name: SealedFields(f"{owner}{name}", SEALED_FIELDS, keys) for name in own}
+    return found
+
+
+def _sealed_fields(
+    bound: str, record: EncryptedRecord, name: str, wanted: Sequence[str], keys: KeyRing
+) -> SealedFields:
+    """Those that are wanted, and those that are yet to be opened."""
+    states = record.begin(name, wanted)
+    leaving = [field for field, state in states.items() if state in ("opening", "opened")]
+    found = SealedFields(
+        bound,
+        list(states),
+        keys,
+        either=[field for field, state in states.items() if state == "sealing"],
+        opening=leaving,
+        is_cleared=bool(leaving) and all(states[field] == "opened" for field in leaving),
+    )
+    found.settled = partial(record.settled, name)
+    return found
+
+
+def _check_unsealed(site: Site, record: EncryptedRecord) -> None:
+    for name in site.collections:
+        if known := list(record.of(name)):
+            raise SettingError(
+                f"{site.file}: `{known[0]}` of collection `{name}` lies sealed, and there is no table `encryption`",
+                hint="leave the table and its keys until the log says that the field is one as any other",
+            )
 
 
 def read_key_file(path: Path) -> KeyRing:

@@ -1,5 +1,6 @@
 """A node whose payloads have encrypted fields, over HTTP: no byte of a value on its disk, whatever wrote it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ fields = ["customer", "plate"]
 [encryption]
 key_file = "keys"
 """
+
+
+NAMED = """
+[collections.frames.encrypted]
+fields = ["customer", "plate"]
+"""
+NOTHING_NAMED = SITE.replace(NAMED, "")
 
 
 def write_keys(folder: Path, *lines: str) -> None:
@@ -128,6 +136,102 @@ def test_an_unmodified_client_sees_plain_fields(folder: Path) -> None:
         with pytest.raises(Exception, match="is encrypted: no facets"):
             client.facet("frames", "customer")
         client.close()
+
+
+def states(folder: Path) -> Any:
+    file = next(folder.rglob("encrypted.json"), None)
+    return {} if file is None else json.loads(file.read_text())["collections"].get("frames", {})
+
+
+def of_plate(client: NodeClient) -> set[int]:
+    """Points that are found by it."""
+    return set(payloads(client, filter={"must": [{"key": "plate", "match": {"any": [CANARY]}}]}))
+
+
+ADDED = {**WRITTEN, 8: {"plate": CANARY}}
+
+
+def test_a_field_that_is_named_no_more_is_opened_and_then_is_one_as_any_other(folder: Path) -> None:
+    site = folder / "site.toml"
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        write_everywhere(client)
+        assert states(folder) == {"customer": "sealed", "plate": "sealed"}
+        client.close()
+    site.write_text(SITE.replace('"customer", "plate"', '"customer"'))
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        assert (payloads(client), of_plate(client)) == (WRITTEN, {4, 9})
+        until(lambda: states(folder) == {"customer": "sealed", "plate": "opened"})
+        client.collection("POST", "frames", "/points/payload?wait=true", {"points": [8], "payload": {"plate": CANARY}})
+        assert (payloads(client), of_plate(client)) == (ADDED, {4, 8, 9})
+        client.close()
+    assert on_disk(folder, CANARY), "plate lies plain"
+    site.write_text(NOTHING_NAMED)
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        until(lambda: states(folder) == {"customer": "opened", "plate": "opened"})
+        assert (payloads(client), of_plate(client)) == (ADDED, {4, 8, 9})
+        client.close()
+    without_keys = NOTHING_NAMED[: NOTHING_NAMED.index("[encryption]")]
+    site.write_text(without_keys)
+    with pytest.raises(SettingError, match="lies sealed, and there is no table"), node_in_thread(folder, site=site):
+        pass
+    site.write_text(NOTHING_NAMED)
+    with node_in_thread(folder, site=site):
+        until(lambda: states(folder) == {})
+    site.write_text(without_keys)
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        assert (payloads(client), of_plate(client)) == (ADDED, {4, 8, 9})
+        assert node.node.collections.sealed_shards() == []
+        client.collection("PUT", "frames", "/index?wait=true", {"field_name": "plate", "field_schema": "keyword"})
+        assert client.collection("POST", "frames", "/facet", {"key": "plate"})["hits"], "it is one as any other"
+        client.close()
+
+
+def test_a_field_is_looked_for_in_either_form_while_its_values_are_sealed(folder: Path) -> None:
+    site = folder / "site.toml"
+    site.write_text(NOTHING_NAMED)
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        write_everywhere(client)
+        assert states(folder) == {}
+        client.close()
+    site.write_text(SITE)
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        assert (payloads(client), of_plate(client)) == (WRITTEN, {4, 9})
+        until(lambda: states(folder) == {"customer": "sealed", "plate": "sealed"})
+        assert (payloads(client), of_plate(client)) == (WRITTEN, {4, 9})
+        client.close()
+
+
+def test_a_field_that_is_named_again_while_it_is_opened_is_sealed(folder: Path) -> None:
+    site = folder / "site.toml"
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        write_everywhere(client)
+        client.close()
+    site.write_text(SITE.replace('"customer", "plate"', '"customer"'))
+    with node_in_thread(folder, site=site):
+        until(lambda: states(folder)["plate"] == "opened")
+    site.write_text(SITE)
+    with node_in_thread(folder, site=site) as node:
+        client = NodeClient(node.url)
+        assert (payloads(client), of_plate(client)) == (WRITTEN, {4, 9})
+        until(lambda: states(folder) == {"customer": "sealed", "plate": "sealed"})
+        assert (payloads(client), of_plate(client)) == (WRITTEN, {4, 9})
+        client.close()
+
+
+def test_a_record_that_cannot_be_read_ends_the_start(folder: Path) -> None:
+    with node_in_thread(folder, site=folder / "site.toml"):
+        pass
+    file = next(folder.rglob("encrypted.json"))
+    file.write_bytes(b'{"collections": {}, "format": 2}')
+    with pytest.raises(SettingError, match="has format 2"), node_in_thread(folder, site=folder / "site.toml"):
+        pass
 
 
 MESH = '[mesh]\nsite = "shop"\n'

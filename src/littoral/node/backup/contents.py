@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from littoral.audit.copying import copy_log
 from littoral.node.audit.epochs import BEFORE, EPOCH, LOG
+from littoral.node.encrypted_record import ENCRYPTED_FILE
 from littoral.node.gateway.kept_files import COUNTS, GATEWAY, LABELLED, MISSES, WATCH
 from littoral.node.model_files import find_versions
 from littoral.node.opened_access import tls_files, tokens_file
@@ -48,13 +49,13 @@ def files_of(site: Site, *, with_tokens: bool = False) -> list[KeptFile]:
     home = site.file.absolute().parent
     named = [KeptFile(_name(path, home, at), path) for at, path in enumerate(paths)]
     for owner in ("", *(f"{TENANTS}/{table.name}/" for table in site.tenants)):
-        aliases = site.data / owner / COLLECTIONS / ALIASES_FILE
-        if aliases.is_file():
-            named.append(KeptFile(f"{DATA}/{owner}{COLLECTIONS}/{ALIASES_FILE}", aliases))
+        kept = [f"{COLLECTIONS}/{ALIASES_FILE}", ENCRYPTED_FILE]
+        there = [(name, site.data / owner / name) for name in kept]
+        named += [KeptFile(f"{DATA}/{owner}{name}", path) for name, path in there if path.is_file()]
         named += _of_gateway(site.data, owner)
     if site.mesh is not None:
-        kept = [(name, site.data / MESH / name) for name in MESH_FILES]
-        named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in kept if path.is_file()]
+        there = [(name, site.data / MESH / name) for name in MESH_FILES]
+        named += [KeptFile(f"{DATA}/{MESH}/{name}", path) for name, path in there if path.is_file()]
     before = site.data / BEFORE
     found = sorted(path for path in before.rglob("*") if path.is_file()) if before.is_dir() else ()
     named += [KeptFile(f"{DATA}/{path.relative_to(site.data).as_posix()}", path) for path in found]

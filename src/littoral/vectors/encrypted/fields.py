@@ -11,7 +11,7 @@ looked for in either form.
 
 import base64
 import binascii
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,6 +63,8 @@ class SealedFields:
         from littoral.vault.sealed import Values
 
         self.collection = collection
+        self.settled: Callable[[], None] = lambda: None
+        """To be called, in any thread, when all values lie as they are to lie."""
         self._either = frozenset(either) | frozenset(opening)
         self._opening, self._is_cleared = frozenset(opening), is_cleared
         self._bound = f"{owner}{collection}"
@@ -72,6 +74,16 @@ class SealedFields:
     @property
     def names(self) -> list[str]:
         return list(self._values)
+
+    @property
+    def opening(self) -> list[str]:
+        """Those that are to lie plain, and may not yet."""
+        return [] if self._is_cleared else sorted(self._opening)
+
+    @property
+    def cleared(self) -> list[str]:
+        """Those that lie plain."""
+        return sorted(self._opening) if self._is_cleared else []
 
     def of_path(self, path: str) -> str | None:
         """The field that a path leads to or into; None for others, and for what is no path, of which the store tells.
