@@ -91,6 +91,11 @@ class Office:
         assert reply.status == 200, reply
         return reply
 
+    def is_at_rest(self) -> bool:
+        """Whether all that was asked is judged and kept."""
+        gateway = self.served.node.gateway
+        return not gateway._finishing and not gateway.answers.judging.statistics().waiting_bytes
+
     def bring(self, *lines: object) -> Any:
         data = b"\n".join(json.dumps(line).encode() for line in lines)
         return self._good(send(self.served.address, "POST", "/api/gateway/import", data))
@@ -320,6 +325,7 @@ def test_what_was_judged_comes_back_with_an_import_for_the_same_embedder_only(em
     for number, answer in enumerate(["Turn it left.", "Turn it right.", "Turn it left."]):
         empty.ask(f"How is the lamp changed, number {'abc'[number]}?", answer)
         until(lambda number=number: sum(one["observed"] for one in empty.get("/entries")["entries"]) > number)
+        until(empty.is_at_rest)
     before = {one["id"]: (one["observed"], one["wrong"], one["tier"]) for one in empty.get("/entries")["entries"]}
     file = tmp_path / "answers.jsonl"
     empty.cache("export", str(file))
