@@ -347,7 +347,7 @@ class Remembered:
             policy_version=self.rules.policy_version,
             kind=question.kind,
             shape=shape_of(question.body, question.kind, self.rules),
-            is_unplaced=vector is None and self.embed is not None and asked.reach == "semantic",
+            is_unplaced=found is not None and vector is None,
         )
         if found is None or found.near is None:
             await self._kept(entry, vector, mark)

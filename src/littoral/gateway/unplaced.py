@@ -4,7 +4,9 @@ Each turn of a conversation is a partition of its own, most of which are never a
 is something to compare it with.
 """
 
+import asyncio
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from littoral.answers.asked import Asked
 from littoral.answers.judges import Embed
@@ -28,6 +30,7 @@ class Unplaced:
         self._store = store
         self._clock = clock
         self._looked: OrderedDict[bytes, float] = OrderedDict()
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def kept(self, partition: bytes) -> None:
         """One more of it has no vector: the next look finds it."""
@@ -37,10 +40,19 @@ class Unplaced:
         """Those of its partition have their vectors when it returns, `AT_ONCE_MAX` at most; a look is enough for a
         while. Raises LittoralError.
         """
-        now_s = self._clock.monotonic()
-        if now_s - self._looked.get(asked.partition, -AGAIN_S) < AGAIN_S:
-            return
-        self._looked[asked.partition] = now_s
+        if (turn := self._turns.get(asked.partition)) is None:
+            if not self._is_due(asked.partition):
+                return
+            turn = self._turns[asked.partition] = asyncio.Lock()
+        async with turn:  # who comes meanwhile is compared with what is being placed, too
+            if self._is_due(asked.partition):
+                await self._look(asked, embed)
+
+    def _is_due(self, partition: bytes) -> bool:
+        return self._clock.monotonic() - self._looked.get(partition, -AGAIN_S) >= AGAIN_S
+
+    async def _look(self, asked: Asked, embed: Embed) -> None:
+        self._looked[asked.partition] = self._clock.monotonic()
         if len(self._looked) > PARTITIONS_MAX:
             self._looked.popitem(last=False)
         try:

@@ -14,7 +14,6 @@ from fake_upstream import FakeUpstream, Gate, Scripted, fake_upstream
 from gateway_site import ENCODER, SITE, write_encoder, write_gateway_site
 from littoral import settings
 from littoral.answers.observations import Observations
-from littoral.errors import UnavailableError
 from littoral.gateway.budgets import Budget
 from littoral.gateway.remembered import MISSES_EXPECT
 from node_fixture import Served, node_in_thread
@@ -219,28 +218,6 @@ def test_a_question_without_a_vector_has_one_after_a_restart() -> None:
         with node(folder, fake) as after:
             after.ask(other, 7)
             until(lambda: after.judged_count() == 1)  # held against that of the one before
-
-
-def test_a_vector_that_could_not_be_made_is_made_with_the_next_question(desk: Desk) -> None:
-    partition, embed = next(desk.numbers), desk.answers.embed
-    first, second, third = WORDINGS[:3]
-    desk.fake.otherwise = Scripted(KNOWN)
-
-    async def refuse(text: str) -> Any:
-        raise UnavailableError("no vectors today")
-
-    desk.ask(first, partition)
-    desk.until_kept(first, partition)
-    desk.answers.embed = refuse
-    try:
-        desk.ask(second, partition)
-        desk.until_kept(second, partition)
-    finally:
-        desk.answers.embed = embed
-    with embedded(desk) as vectors:
-        desk.ask(third, partition)
-        until(lambda: not desk.gateway._finishing)
-        assert sorted(vectors) == sorted([first, second, third])
 
 
 def test_a_remembered_answer_that_is_there_first_ends_the_request_at_the_service(desk: Desk) -> None:
