@@ -22,7 +22,7 @@ from littoral.testing.clock import SimulatedClock
 from littoral.transport.fake import Conditions, Network
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, Record, VectorParams
-from littoral.vectors.replication.replica import ANY
+from littoral.vectors.replication.stamps import ANY
 from replica_models import MemoryShard, vector
 from replica_site import TIMES
 

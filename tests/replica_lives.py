@@ -9,7 +9,7 @@ from littoral.errors import LittoralError, NotFoundError
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointBatch
 from littoral.vectors.replication.entries import Change, key_of
-from littoral.vectors.replication.journal import Stamp
+from littoral.vectors.replication.stamps import Stamp
 from replica_models import point, vector
 from replica_site import SHARD, ReplicaNode, ReplicaSite
 

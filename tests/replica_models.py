@@ -11,8 +11,9 @@ from littoral.errors import NotFoundError, UnavailableError
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId, Record, VectorParams
 from littoral.vectors.replication.digests import FIRST_BUCKET, below, differing
 from littoral.vectors.replication.entries import Change, State, decode_entry, id_of, key_of, upserts
-from littoral.vectors.replication.journal import Journal, Stamp
+from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.repair import Knowledge, plan
+from littoral.vectors.replication.stamps import Stamp
 
 SIZE = 2
 CONFIG = CollectionConfig(VectorParams(SIZE, "Dot"))

@@ -53,7 +53,13 @@ def mesh_readings(federation: Federation, *, now_s: float) -> list[Reading]:
         found.append(Reading("littoral_mesh_link_seconds", (peer,), link_ms / 1000))
     found += _seen(view(federation, now_s=now_s))
     found += [*federation.replicas.readings(), *federation.seeding.readings()]
-    return [*found, *federation.traffic_readings(), *federation.moving.readings(), *Endured.readings()]
+    return [
+        *found,
+        *federation.traffic_readings(),
+        *federation.moving.readings(),
+        *federation.homing.readings(),
+        *Endured.readings(),
+    ]
 
 
 def _seen(told: MeshTold) -> Iterator[Reading]:

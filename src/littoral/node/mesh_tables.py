@@ -68,6 +68,11 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     encryption: EncryptionTable | None = None
     """Of `encrypted.fields` of spread collections: the same keys on all nodes."""
 
+    @property
+    def others(self) -> dict[str, str]:
+        """Nodes that may hold shards beside this one, with their regions."""
+        return {name: self.regions.get(name, "") for name in sorted(self.peers.keys() - {self.orchestrator})}
+
 
 class SpreadTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a collection lies on the nodes of the site. What is set here holds for a new one."""

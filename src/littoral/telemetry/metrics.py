@@ -184,6 +184,7 @@ METRICS = {
         MetricSpec("littoral_mesh_map_number", "gauge", (), "Number of the shard map that the node goes by"),
         MetricSpec("littoral_mesh_moving_left", "gauge", ("collection",), "Points of this node to be handed over"),
         MetricSpec("littoral_mesh_moved_points_total", "read_counter", (), "Points handed over to other shards"),
+        MetricSpec("littoral_mesh_homed_points_total", "read_counter", (), "Points brought where their vector says"),
         MetricSpec("littoral_mesh_moved_bytes_total", "read_counter", (), "Bytes of these"),
         MetricSpec("littoral_mesh_link_seconds", "gauge", ("peer",), "Median time of the latest answers of a peer"),
         MetricSpec("littoral_mesh_members_by_state", "gauge", ("state",), "Nodes that are here, frozen, missing, left"),

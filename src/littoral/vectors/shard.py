@@ -215,6 +215,7 @@ class Shard:
         with errors_of_store("vectors"):
             if ids is not None:
                 doomed: list[Any] = checked_ids(ids)
+                self._require_points(doomed)
                 operation = edge.UpdateOperation.delete_vectors(doomed, list(names))
             else:
                 operation = edge.UpdateOperation.delete_vectors_by_filter(filter_(matching), list(names))

@@ -6,7 +6,7 @@ import pytest
 
 from littoral.node.federation.indexes import PayloadIndexes
 from littoral.vectors import frames
-from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.stamps import LateError
 from seeded_site import PART, SeededSite, seeded_site
 from waiting import until_true
 

@@ -341,8 +341,12 @@ async def test_by_vectors_few_nodes_are_asked_and_points_that_move_are_there_onc
         assert await collection.count() == COUNT
         (found,) = await nodes["c"]["points"].retrieve([0], with_vector=True)
         assert found.vector == vectors[COUNT - 1].tobytes()
-        with pytest.raises(NotOfferedError, match="upsert it"):
-            await collection.update_vectors([0], [vectors[0].tobytes()])
+        await collection.update_vectors([0], [vectors[0].tobytes()])
+        (found,) = await nodes["a"]["points"].retrieve([0], with_vector=True)
+        assert found.vector == vectors[0].tobytes()
+        assert [0 in points for points in [await there(nodes, {name}) for name in NAMES]] == [
+            name == home for name in NAMES
+        ]
 
 
 async def nobody_else_is_asked(node: SpreadNode, vectors: Any) -> bool:

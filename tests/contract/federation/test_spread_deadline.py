@@ -26,7 +26,7 @@ def test_what_is_tried_again_has_the_rest_of_the_deadline() -> None:
 
     async def main() -> None:
         asking = SimpleNamespace(clock=clock, here="a")
-        shard = Tried(lambda: SimpleNamespace(map_number=next(number)), asking, None, pull)  # type: ignore[arg-type, return-value]
+        shard = Tried(lambda: SimpleNamespace(map_number=next(number)), asking, None, pull, None)  # type: ignore[arg-type, return-value]
         with pytest.raises(UnavailableError, match="went elsewhere"):
             await shard.ask(frames.Count(call=0), DEADLINE_S)
 

@@ -10,7 +10,7 @@ from littoral.vectors.replication.entries import Version, key_of
 from replica_models import Change, Holder, point
 
 if TYPE_CHECKING:
-    from littoral.vectors.replication.journal import Stamp
+    from littoral.vectors.replication.stamps import Stamp
 
 NAMES = ("a", "b", "c")
 WALL = 1_700_000_000.0

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,11 +14,14 @@ from littoral.vectors import frames
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointBatch
-from littoral.vectors.replication.journal import Journal, Stamp
+from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.replica import Replica, ReplicaLimits
 from littoral.vectors.replication.requests import write_to
 from replica_models import MemoryShard, point, vector
 from waiting import until_async
+
+if TYPE_CHECKING:
+    from littoral.vectors.replication.stamps import Stamp
 
 
 @pytest.fixture

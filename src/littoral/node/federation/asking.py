@@ -36,8 +36,7 @@ from littoral.transport import Transport
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.hybrid_clock import HybridClock
-from littoral.vectors.replication.journal import LateError
-from littoral.vectors.replication.replica import ANY, At
+from littoral.vectors.replication.stamps import ANY, APART, At, LateError
 
 __all__ = ["HOLDERS_S", "Asking", "Counts", "Gathered", "Target"]
 
@@ -254,8 +253,14 @@ class Asking:
 
     def new_time(self) -> At:
         """Of a write. The time before it is nobody's: for points that leave a shard by it (`leaving`)."""
+        self._times.saw(self._times.last + APART)
         self._times.tick(self._clock.wall())
         return At(self._times.tick(self._clock.wall()))
+
+    def new_times(self, after: int, count: int) -> list[int]:
+        """One later than the other, and all later than what was seen."""
+        self._times.saw(max(1, after))
+        return [self._times.tick(self._clock.wall()) for _ in range(count)]
 
     def _saw_late(self, told: Sequence[Sequence[PartTold]], at: At | None) -> list[int]:
         """Shards where something later was. Raises LateError where another time is not ours to choose."""
@@ -355,6 +360,9 @@ class Asking:
             target.holders,
             at.time,
             at.is_told,
+            at.seen,
+            at.may_stray,
+            at.apart,
         )
         began_s = self._clock.monotonic()
         body = await self._transport.request(node, service, encode(ask), deadline_s=deadline_s)

@@ -11,7 +11,6 @@ import msgspec
 from littoral.errors import InputError
 from littoral.vectors import frames
 from littoral.vectors.filters import Condition, Filter, Match, as_condition
-from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import Hit, IndexInfo, Payload, PointBatch, PointId, Record, ShardInfo
 
 __all__ = [
@@ -69,17 +68,13 @@ def _reserved(point: PointId | None) -> InputError:
     return InputError(f"{where}: the key `{MARK}` is reserved in a collection that is spread over nodes")
 
 
-def for_shard(request: frames.Request) -> list[frames.Request]:
-    """What to ask a shard that has copies: its sums leave them out, and what takes a payload away leaves the mark."""
-    match request:
-        case frames.Count() | frames.Facet():
-            return [msgspec.structs.replace(request, filter=at_home(request.filter))]
-        case frames.ChangePayload(change=PayloadChange(how="replace" | "clear", key=None) as change):
-            copies = Filter(must=[IS_COPY] if change.filter is None else [IS_COPY, as_condition(change.filter)])
-            kept = msgspec.structs.replace(change, how="replace", filter=copies, payload=as_copy(change.payload))
-            homes = msgspec.structs.replace(change, filter=at_home(change.filter))
-            return [msgspec.structs.replace(request, change=one) for one in (homes, kept)]
-    return [request]
+def for_shard(request: frames.Request) -> frames.Request:
+    """What to ask a shard that has copies: its sums leave them out. What takes a payload away leaves the mark
+    (`Replica.kept_key`).
+    """
+    if isinstance(request, frames.Count | frames.Facet):
+        return msgspec.structs.replace(request, filter=at_home(request.filter))
+    return request
 
 
 def at_home(matching: Filter | None) -> Filter:

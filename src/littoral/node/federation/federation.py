@@ -17,6 +17,7 @@ from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.completeness import Completeness, Holding
 from littoral.node.federation.fact_exchange import FactExchange
 from littoral.node.federation.generations import config_of
+from littoral.node.federation.homing import Homing
 from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.layout import laid_out, sample_of
 from littoral.node.federation.leases import Grants
@@ -53,7 +54,6 @@ from littoral.transport import Transport
 from littoral.transport.measured import MeasuredTransport
 from littoral.vault import KeyRing
 from littoral.vectors.collections import Collections
-from littoral.vectors.replication.replica import At
 
 __all__ = ["FOLDER", "Federation"]
 
@@ -98,22 +98,19 @@ class Federation:
         self._transport = transport
         self._clock, self._say = clock, say
         self._endured = Endured(say)
-        others = sorted(mesh.peers.keys() - {mesh.orchestrator})
         self._signed = self.signed = signed
-        self._roster = {transport.name: mesh.region} | {name: mesh.regions.get(name, "") for name in others}
+        self._roster = {transport.name: mesh.region} | mesh.others
         self._boot = next_boot(data / FOLDER)
         self._counter = 0
         self.summaries = Summaries(clock)
         sync = self._sync = Sync(transport, clock=clock, rng=Random(transport.name))  # noqa: S311 (when to ask)
         grants = Grants(clock, is_first_life=self._boot == 1)
         self.replicas = Replicas(sync, data / FOLDER, transport.name, clock, grants, keys)
-        self._work = asyncio.Event()
-        links = Links(clock)
+        self._work, links = asyncio.Event(), Links(clock)
         self.keeper = MapKeeper(data / FOLDER, transport, self.roster, say=say, changed=self._work.set, signed=signed)
         self._targets = Targets(transport.name, self._tables, self.keeper, self.roster)
         self._map_lease = lease = MapLease(transport, lambda: self.map.number, lambda: self.writer, self.roster, clock)
         self.completeness = Completeness(transport, self.replicas, self._holding_of, self.roster, clock, lease.left_s)
-        complete_s = self.completeness.left_s
         self._exchange = SummaryExchange(
             self.summaries,
             collections,
@@ -123,10 +120,12 @@ class Federation:
             self._known_to,
             clock=clock,
             grants=Grants(clock, is_first_life=self._boot == 1),
-            complete_s=complete_s,
+            complete_s=self.completeness.left_s,
         )
         tell_stale = self._exchange.tell_stale
-        self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, complete_s)
+        self._local = LocalShards(
+            collections, self.summaries, self.replicas, tell_stale, clock, self.completeness.left_s
+        )
         self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._indexes.map = lambda: self.map
         self._holding = asyncio.Lock()
@@ -143,8 +142,12 @@ class Federation:
         self.asking.heard = self.keeper.heard
         self.routing = Routing(self.asking, self.summaries)
         self.sealing = SiteSealing(mesh.site, transport.name, site_keys, self._tables, lambda: self.map)
+        pace = Pace(clock, mesh.move_bytes_s)
+        self._local.loads.heard = pace.searched
+        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace, self.sealing.opened)
+        homing = self.homing = Homing(self.asking, self.handing, self.replicas)
         self.stand_ins = StandIns(
-            self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock, self.sealing
+            self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock, self.sealing, homing
         )
         self.making = self._making()
         self.service = MeshService(
@@ -153,9 +156,6 @@ class Federation:
         self.changes = Changes(
             transport, self.keeper, self.asking, self.target, self.roster, self.facts.all, self._tables, self._samples
         )
-        pace = Pace(clock, mesh.move_bytes_s)
-        self._local.loads.heard = pace.searched
-        self.handing = Handing(transport, self.replicas, self.target, self.roster, pace, self.sealing.opened)
         self.moving = self._moving(pace)
         self._rebalancing = Rebalancing(self.changes, self.moving, clock, say, is_on=mesh.rebalance != "off")
         self.seeding = sync.seeds = self._seeding(data / FOLDER)
@@ -313,8 +313,7 @@ class Federation:
 
     def _known_to(self, node: str) -> dict[str, Spread]:
         """What a member may read."""
-        region = self.roster().get(node, "")
-        return {name: seen_from(spread, region).spread for name, spread in self._spreads().items()}
+        return {name: seen_from(spread, self.roster().get(node, "")).spread for name, spread in self._spreads().items()}
 
     @property
     def _is_waiting(self) -> bool:
@@ -381,7 +380,7 @@ class Federation:
 
     def _terms(self, ask: Ask, target: Target) -> Terms:
         shards = {shard for part in ask.parts for shard in part.shards}
-        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, At(ask.time, ask.is_told))
+        return self.asking.terms(target, shards, ask.deadline_s, ask.holders, ask.at)
 
     async def _write_map(self) -> None:
         """As the writer: a place for every collection that has none yet."""
@@ -431,6 +430,7 @@ class Federation:
             "facts": self._tell_fact,
             "facts of others": self.fact_exchange.ask,
             "payload indexes": self._settle_indexes,
+            "points elsewhere": lambda: self.homing.look(self.target),
         }
         while True:
             self._work.clear()

@@ -23,7 +23,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.indexes import IndexParams
 from littoral.vectors.records import FieldSchema
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
-from littoral.vectors.replication.journal import LateError
+from littoral.vectors.replication.stamps import LateError
 
 __all__ = ["PayloadIndexes", "Told"]
 

@@ -20,8 +20,7 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.collection_folders import is_part
 from littoral.vectors.collections import Collections
 from littoral.vectors.records import CollectionConfig
-from littoral.vectors.replication.journal import LateError
-from littoral.vectors.replication.replica import ANY, At
+from littoral.vectors.replication.stamps import ANY, At, LateError
 
 __all__ = ["LocalShards", "Terms", "part_name"]
 
@@ -188,7 +187,7 @@ class LocalShards:
         answers = [([shard], one) for shard, one in found if not isinstance(one, LittoralError)]
         if isinstance(part.request, WHOLE):
             answers = _merged(part.request, answers, behind, config)
-        names = [part_name(collection, shard) for shard in part.shards if isinstance(part.request, frames.Read)]
+        names = [part_name(collection, shard) for shard in part.shards if _may_miss(part.request)]
         return PartTold(answers, failures, late, behind, self._leaving.ago_s(names))
 
     async def _one(
@@ -200,8 +199,7 @@ class LocalShards:
         try:
             if not terms.has_copies:
                 return await self._asked(name, found, shard, request, terms)
-            for one in for_shard(request):
-                answer = await self._asked(name, found, shard, one, terms)
+            answer = await self._asked(name, found, shard, for_shard(request), terms)
             copies: frames.Answer | None = None
             if isinstance(request, frames.Info):
                 copies = await found.ask(frames.Count(call=0, filter=marked()), deadline_s=terms.deadline_s)
@@ -248,6 +246,18 @@ class LocalShards:
             answer = await found.ask(request, deadline_s=terms.deadline_s)
             await indexes.note(collection, request, terms.at.time)
         return answer
+
+
+def _may_miss(request: frames.Request) -> bool:
+    """Whether it may find a point nowhere that goes from one shard to another meanwhile."""
+    if isinstance(request, frames.Read):
+        return True
+    match request:
+        case frames.ChangePayload(change=change):
+            return change.ids is None
+        case frames.Delete(ids=None) | frames.DeleteVectors(ids=None):
+            return True
+    return False
 
 
 def _merged(

@@ -8,6 +8,7 @@ from msgspec import Meta
 from littoral.errors import InputError
 from littoral.vectors import frames
 from littoral.vectors.replication.hybrid_clock import TIME_MAX
+from littoral.vectors.replication.stamps import APART, At
 
 __all__ = ["READ", "WRITE", "Ask", "Part", "PartTold", "Told", "decode_ask", "decode_told", "decoded", "encode"]
 
@@ -30,7 +31,7 @@ class Part(msgspec.Struct, array_like=True):
 class Ask(msgspec.Struct, array_like=True):
     """map_number, model: what the caller goes by. deadline_s: the caller waits no longer. holders: that must have a
     write. time: hybrid time of a write, the same for all shards. is_told: not the leaving of a point that goes to
-    another shard, which is told by that one (`replica.At`).
+    another shard, which is told by that one. seen, may_stray, apart: as in `stamps.At`.
     """
 
     collection: str
@@ -41,6 +42,13 @@ class Ask(msgspec.Struct, array_like=True):
     holders: Annotated[int, Meta(ge=1, le=64)] = 1
     time: Annotated[int, Meta(ge=0, lt=TIME_MAX)] = 0
     is_told: bool = True
+    seen: Annotated[int, Meta(ge=0, lt=TIME_MAX)] = 0
+    may_stray: bool = False
+    apart: Annotated[int, Meta(ge=0, le=APART)] = APART
+
+    @property
+    def at(self) -> At:
+        return At(self.time, self.is_told, self.seen, self.may_stray, self.apart)
 
 
 class PartTold(msgspec.Struct, array_like=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 from littoral.clock import Clock
 from littoral.errors import UnavailableError
 from littoral.mesh.sync import Copies, Lag, Sync
+from littoral.node.federation.copies import MARK
 from littoral.node.federation.leases import Grants
 from littoral.telemetry import Reading
 from littoral.vault import KeyRing
@@ -17,12 +18,13 @@ from littoral.vectors import frames
 from littoral.vectors.collection import Collection
 from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.entries import State
-from littoral.vectors.replication.journal import Stamp
 from littoral.vectors.replication.owed_points import OwedPoints
-from littoral.vectors.replication.replica import At, Replica
+from littoral.vectors.replication.replica import Replica
 from littoral.vectors.replication.requests import write_to
 from littoral.vectors.replication.seeding import JOURNAL, install_left_journal, remove_journal
 from littoral.vectors.replication.shared_log import SharedLog
+from littoral.vectors.replication.stamps import At, Stamp
+from littoral.vectors.replication.stray_points import StrayPoints
 
 __all__ = ["FOLDER", "Replicas", "Watched"]
 
@@ -125,6 +127,7 @@ class Replicas:
         if await asyncio.to_thread(install_left_journal, seed / JOURNAL, path, life):
             await asyncio.to_thread(shutil.rmtree, seed, ignore_errors=True)
         replica = await Replica.open(path, shard, self._node, clock=self._clock, shard_life=life, keys=self.keys)
+        replica.kept_key = MARK
         if not replica.vector and (await shard.info()).points_count:
             await replica.adopt()
         self._replicas[name] = replica
@@ -176,6 +179,10 @@ class Replicas:
     def owed(self, name: str) -> OwedPoints:
         """What this replica has to hand over."""
         return OwedPoints(self.of(name))
+
+    def strays(self, name: str) -> StrayPoints:
+        """What this replica has that may belong to another shard."""
+        return StrayPoints(self.of(name))
 
     async def let_go(self, name: str) -> None:
         """This node has no replica of it any more; its journal stays."""

@@ -8,10 +8,13 @@ from littoral.node.federation.copies import as_copy
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["Parts", "by_ids", "by_points", "change_by_ids", "deletions", "everywhere", "upsert"]
+__all__ = ["ByPoints", "Parts", "by_ids", "deletions", "everywhere", "of_found", "upsert"]
 
 Parts = Mapping[int, Sequence[frames.Write]]
 """By shard."""
+
+ByPoints = frames.UpdateVectors | frames.DeleteVectors | frames.ChangePayload
+"""What is done to points that are named, where they lie."""
 
 FLOAT_BYTES = 4
 
@@ -43,30 +46,29 @@ def deletions(request: frames.Upsert, places: Sequence[Sequence[int]], shards: I
     return parts
 
 
-def by_points(request: frames.UpdateVectors, places: Sequence[Sequence[int]], config: CollectionConfig) -> Parts:
-    """places: the shards of each point."""
-    return {
-        shard: [msgspec.structs.replace(request, points=_some(request.points, some, config))]
-        for shard, some in _rows(places).items()
-    }
+def of_found(
+    request: ByPoints, ids: Sequence[PointId], found: Mapping[PointId, Sequence[int]], config: CollectionConfig
+) -> Parts:
+    """ids: those of the request, checked. found: the shards of each point; those that are not there are left out."""
+    rows = _rows([found.get(point, ()) for point in ids])
+    return {shard: [_of_rows(request, ids, some, config)] for shard, some in rows.items()}
 
 
-def by_ids(request: frames.Delete | frames.DeleteVectors, ids: Sequence[PointId], shards: Sequence[int]) -> Parts:
+def _of_rows(request: ByPoints, ids: Sequence[PointId], rows: Sequence[int], config: CollectionConfig) -> ByPoints:
+    match request:
+        case frames.UpdateVectors(points=points):
+            return msgspec.structs.replace(request, points=_some(points, rows, config))
+        case frames.DeleteVectors():
+            return msgspec.structs.replace(request, ids=[ids[row] for row in rows])
+        case frames.ChangePayload(change=change):
+            own = msgspec.structs.replace(change, ids=[ids[row] for row in rows])
+            return msgspec.structs.replace(request, change=own)
+
+
+def by_ids(request: frames.Delete, ids: Sequence[PointId], shards: Sequence[int]) -> Parts:
     """shards: of each id."""
     return {
         shard: [msgspec.structs.replace(request, ids=[ids[row] for row in some])]
-        for shard, some in _rows([[shard] for shard in shards]).items()
-    }
-
-
-def change_by_ids(request: frames.ChangePayload, ids: Sequence[PointId], shards: Sequence[int]) -> Parts:
-    """shards: of each id."""
-    return {
-        shard: [
-            msgspec.structs.replace(
-                request, change=msgspec.structs.replace(request.change, ids=[ids[row] for row in some])
-            )
-        ]
         for shard, some in _rows([[shard] for shard in shards]).items()
     }
 

@@ -16,6 +16,7 @@ from littoral.errors import ForbiddenError, NotOfferedError, UnavailableError
 from littoral.node.asked_recall import asked_recall
 from littoral.node.caches import USE
 from littoral.node.federation.asking import Asking, Gathered, Target
+from littoral.node.federation.homing import Homing
 from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.merging import merge
 from littoral.node.federation.patience import Patience
@@ -59,6 +60,7 @@ class SpreadShard:
         asking: Asking,
         routing: Routing,
         pull: Callable[[], Awaitable[None]],
+        homing: Homing,
         kept: KeptAnswers | None = None,
     ) -> None:
         """kept: answers that may be told again."""
@@ -67,7 +69,7 @@ class SpreadShard:
         self._pull = pull
         self._routing = routing
         self._asking = asking
-        self._writes = SpreadWrites(asking)
+        self._writes = SpreadWrites(asking, homing)
         self._rng = random.Random()  # noqa: S311  which points a sample has is no secret
 
     async def ask(self, request: frames.Request, deadline_s: float) -> frames.Answer:

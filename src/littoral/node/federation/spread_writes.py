@@ -6,7 +6,8 @@ others: at every moment it is in one of them.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 
 import msgspec
@@ -15,17 +16,18 @@ from littoral.errors import InputError, NotFoundError, NotOfferedError, Unavaila
 from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import check_unmarked
+from littoral.node.federation.homing import Homing
+from littoral.node.federation.merging import merge
 from littoral.node.federation.placing import Placing, placing_of
 from littoral.node.federation.points_by_id import located, lost, need_all
 from littoral.node.federation.residency import pinned_to
-from littoral.node.federation.splitting import Parts
+from littoral.node.federation.splitting import ByPoints, Parts
 from littoral.vectors import frames
 from littoral.vectors.checks import check_columns, check_points, checked_ids
-from littoral.vectors.filters import Condition, Filter
+from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointId
-from littoral.vectors.replication.journal import LateError
-from littoral.vectors.replication.replica import At
+from littoral.vectors.replication.stamps import At, LateError
 
 __all__ = ["SpreadWrites"]
 
@@ -35,13 +37,15 @@ LATE_PAUSE_S = 0.002
 LEFT_S_MIN = 0.001
 MOVED_MAX = 8
 """So often points are looked for that went to other shards before the write came."""
+PAGE_COUNT = 256
 
 
 class SpreadWrites:
     """Of one collection."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, homing: Homing) -> None:
         self._asking = asking
+        self._homing = homing
         self._rng = Random(asking.here)  # noqa: S311  when it writes again is no secret
 
     async def write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
@@ -49,56 +53,71 @@ class SpreadWrites:
         in place is for these alone.
         """
         check_unmarked(request)
-        if isinstance(request, frames.UpdateVectors):
-            return await self._update_where_it_is(whole, seen, request, deadline_s)
-        return await self._write(whole, seen, request, deadline_s)
+        placing = placing_of(whole.spread, whole.config, whole.region)
+        end_s = self._asking.clock.monotonic() + deadline_s
+        match request:
+            case frames.UpdateVectors(points=points):
+                check_columns(points, seen.config)
+                check_points(points, seen.config, range(len(points.ids)))
+                return await self._where_they_are(seen, placing, request, points.ids, end_s)
+            case frames.DeleteVectors(ids=list() as ids, filter=None):
+                return await self._where_they_are(seen, placing, request, ids, end_s)
+            case frames.ChangePayload(change=change):
+                _check_stays(change, placing.payload_key)
+                if change.ids is not None:
+                    return await self._where_they_are(seen, placing, request, change.ids, end_s)
+                return await self._all_found(
+                    seen, placing, partial(self._payload, seen, placing, request, end_s), end_s
+                )
+            case frames.DeleteVectors(names=names) if placing.goes_by(names):
+                return await self._all_found(seen, placing, partial(self._strip, seen, placing, request, end_s), end_s)
+            case frames.DeleteVectors() | frames.Delete(ids=None):
+                parts = splitting.everywhere(request, seen.spread.shards)
+                written = partial(self._in_place, whole, placing, parts, end_s)
+                return await self._all_found(seen, placing, written, end_s)
+        return await self._write(whole, request, placing, end_s)
 
-    async def _update_where_it_is(
-        self, whole: Target, seen: Target, request: frames.UpdateVectors, deadline_s: float
+    def _left_s(self, end_s: float) -> float:
+        return max(LEFT_S_MIN, end_s - self._asking.clock.monotonic())
+
+    async def _in_place(
+        self, target: Target, placing: Placing, parts: Parts, end_s: float, *, may_stray: bool = False
     ) -> frames.Written:
-        """Once more where a shard does not know a point that was in it a moment ago: it went to another."""
-        clock = self._asking.clock
-        give_up = clock.monotonic() + deadline_s
-        for _ in range(MOVED_MAX):
-            left_s = max(LEFT_S_MIN, give_up - clock.monotonic())
-            parts = await self._update_vectors(seen, placing_of(whole.spread, whole.config), request, left_s)
-            with contextlib.suppress(NotFoundError):
-                return await self._asking.write(whole, parts, max(LEFT_S_MIN, give_up - clock.monotonic()))
-        raise UnavailableError(
-            f"collection `{whole.name}`: the points go to other shards all the time", hint="try again"
-        )
+        """At one time in all shards, where a point may be in several."""
+        if not parts:
+            return frames.Written(call=0, epoch=0, changed=False)
+        if placing.is_by_id:
+            return await self._asking.write(target, parts, self._left_s(end_s))
+        return await self._at_one_time(target, [parts], end_s, may_stray=may_stray)
 
-    async def _write(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> frames.Written:
-        steps = [parts for parts in await self._steps(whole, seen, request, deadline_s) if parts]
+    async def _write(self, whole: Target, request: frames.Request, placing: Placing, end_s: float) -> frames.Written:
+        steps = [parts for parts in self._steps(whole, request, placing) if parts]
         if not steps:
             return frames.Written(call=0, epoch=0, changed=False)
-        if len(steps) == 1:
-            return await self._asking.write(whole, steps[0], deadline_s)
-        return await self._moving(whole, steps, deadline_s)
+        if len(steps) > 1 or (isinstance(request, frames.Delete) and not placing.is_by_id):
+            return await self._at_one_time(whole, steps, end_s)
+        return await self._asking.write(whole, steps[0], self._left_s(end_s))
 
-    async def _moving(self, whole: Target, steps: Sequence[Parts], deadline_s: float) -> frames.Written:
+    async def _at_one_time(
+        self, whole: Target, steps: Sequence[Parts], end_s: float, *, may_stray: bool = False
+    ) -> frames.Written:
         """Points come to their shards at one time, and leave all others a moment before it: whoever hears of both in
         any order knows where they are. Where something later is known, all of it at a later time.
         """
         clock = self._asking.clock
-        give_up = clock.monotonic() + deadline_s
         for times in range(LATE_MAX):
-            at = self._asking.new_time()
+            at = self._asking.new_time()._replace(may_stray=may_stray)
             with contextlib.suppress(LateError):
-                written = await self._asking.write(whole, steps[0], max(LEFT_S_MIN, give_up - clock.monotonic()), at=at)
+                written = await self._asking.write(whole, steps[0], self._left_s(end_s), at=at)
                 for parts in steps[1:]:
-                    left_s = max(LEFT_S_MIN, give_up - clock.monotonic())
-                    await self._asking.write(whole, parts, left_s, at=At(at.time - 1, is_told=False))
+                    await self._asking.write(whole, parts, self._left_s(end_s), at=At(at.time - 1, is_told=False))
                 return written
             pause_s = self._rng.random() * LATE_PAUSE_S * 2**times
-            await asyncio.sleep(max(0.0, min(pause_s, give_up - clock.monotonic())))
-        raise UnavailableError(
-            f"collection `{whole.name}`: the points are written by others at the same time", hint="try again"
-        )
+            await asyncio.sleep(max(0.0, min(pause_s, end_s - clock.monotonic())))
+        raise _contended(whole)
 
-    async def _steps(self, whole: Target, seen: Target, request: frames.Request, deadline_s: float) -> Sequence[Parts]:
+    def _steps(self, whole: Target, request: frames.Request, placing: Placing) -> Sequence[Parts]:
         """What each shard is to do, one after the other."""
-        placing = placing_of(whole.spread, whole.config, whole.region)
         match request:
             case frames.Upsert():
                 return self._upsert(whole, placing, request)
@@ -106,16 +125,6 @@ class SpreadWrites:
                 if placing.is_by_id:
                     return [splitting.by_ids(request, ids, placing.of_ids(ids))]
                 return [splitting.everywhere(request, whole.spread.shards)]
-            case frames.DeleteVectors(names=names) if placing.goes_by(names):
-                raise _decides(whole, placing)
-            case frames.DeleteVectors(ids=list() as ids, filter=None) if placing.is_by_id:
-                return [splitting.by_ids(request, ids, placing.of_ids(ids))]
-            case frames.DeleteVectors(ids=list() as ids, filter=None):
-                return [await self._delete_vectors(seen, request, ids, deadline_s)]
-            case frames.ChangePayload():
-                return [await self._payload(seen, placing, request, deadline_s)]
-            case frames.Delete() | frames.DeleteVectors():
-                return [splitting.everywhere(request, seen.spread.shards)]
             case frames.CreateIndex() | frames.DeleteIndex() | frames.Optimize():
                 return [splitting.everywhere(request, whole.spread.shards)]
         raise InputError(f"{type(request).__name__} is no write")
@@ -134,46 +143,108 @@ class SpreadWrites:
         self._asking.need_writers(whole, {shard for parts in steps for shard in parts})
         return steps
 
-    async def _update_vectors(
-        self, seen: Target, placing: Placing, request: frames.UpdateVectors, deadline_s: float
-    ) -> Parts:
-        if any(placing.goes_by(row if isinstance(row, dict) else [""]) for row in request.points.vectors):
-            raise _decides(seen, placing)
-        ids = request.points.ids
-        check_columns(request.points, seen.config)
-        found = await located(self._asking, seen, ids, deadline_s)
-        need_all(ids, found)
-        return splitting.by_points(request, [found[point] for point in checked_ids(ids)], seen.config)
+    async def _where_they_are(
+        self,
+        seen: Target,
+        placing: Placing,
+        request: ByPoints,
+        ids: Sequence[PointId],
+        end_s: float,
+        *,
+        may_be_gone: bool = False,
+    ) -> frames.Written:
+        """Of points by their ids: in the shards that have them, and once more where one does not know a point that was
+        in it a moment ago: it went to another. What may belong to another afterwards is brought there. may_be_gone:
+        one that is in none is left out.
+        """
+        ids, strays = checked_ids(ids), placing.goes_by(_names(request))
+        with_homes = False
+        for _ in range(MOVED_MAX):
+            began_s = self._asking.clock.monotonic()
+            with_homes = with_homes or strays or placing.has_copies
+            found = await (self._lying if with_homes else self._located)(seen, ids, end_s)
+            is_settled = with_homes or placing.is_by_id or not self._has_left(seen, began_s, end_s)
+            if (len(found) < len(set(ids)) and not is_settled) or (
+                not with_homes and any(len(shards) > 1 for shards in found.values())
+            ):
+                with_homes = True
+                continue
+            if not may_be_gone:
+                need_all(ids, found)
+            if not (parts := splitting.of_found(request, ids, found, seen.config)):
+                break
+            try:
+                written = await self._in_place(seen, placing, parts, end_s, may_stray=strays)
+            except NotFoundError:
+                if placing.is_by_id:
+                    raise
+                continue
+            if strays:
+                await self._homing.home(seen, list(found), self._left_s(end_s))
+            return written
+        else:
+            raise _contended(seen)
+        return frames.Written(call=0, epoch=0, changed=False)
 
-    async def _delete_vectors(
-        self, seen: Target, request: frames.DeleteVectors, ids: Sequence[PointId], deadline_s: float
-    ) -> Parts:
-        """From shards that have the points: another would not know them."""
-        found = await located(self._asking, seen, ids, deadline_s)
-        need_all(ids, found)
-        return {
-            shard: [msgspec.structs.replace(request, ids=None, filter=_these(some))]
-            for shard, some in _by_shard(found).items()
-        }
+    def _has_left(self, seen: Target, began_s: float, end_s: float) -> bool:
+        """Whether a point may have gone from one shard to another since then, and there is time to look again."""
+        now_s = self._asking.clock.monotonic()
+        return now_s < end_s and self._asking.departures.is_since(seen.name, began_s)
 
-    async def _payload(self, seen: Target, placing: Placing, request: frames.ChangePayload, deadline_s: float) -> Parts:
+    async def _located(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, list[int]]:
+        return await located(self._asking, seen, ids, self._left_s(end_s))
+
+    async def _lying(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, list[int]]:
+        """What lies in two shards is brought to one first."""
+        for _ in range(MOVED_MAX):
+            found = await self._homing.lying(seen, list(dict.fromkeys(ids)), self._left_s(end_s))
+            there = {point: one for point, one in found.items() if one.states or one.is_busy}
+            unclear = [point for point, one in there.items() if one.is_busy or len(one.homes) != 1]
+            if not unclear:
+                return {point: sorted(one.states) for point, one in there.items()}
+            await self._homing.home(seen, unclear, self._left_s(end_s))
+        raise _contended(seen)
+
+    async def _all_found(
+        self, seen: Target, placing: Placing, write: Callable[[], Awaitable[frames.Written]], end_s: float
+    ) -> frames.Written:
+        """What a filter finds, once more where a point went to another shard meanwhile, so that it may have been found
+        in neither. Twice is the same as once.
+        """
+        for _ in range(MOVED_MAX):
+            began_s = self._asking.clock.monotonic()
+            written = await write()
+            if placing.is_by_id or not self._has_left(seen, began_s, end_s):
+                break
+        return written
+
+    async def _payload(
+        self, seen: Target, placing: Placing, request: frames.ChangePayload, end_s: float
+    ) -> frames.Written:
         """To shards that have points it is for, and to no others: what it sets may be pinned."""
-        change = request.change
-        if (key := placing.payload_key) is not None and _touches(change, key):
-            raise NotOfferedError(f"payload: `{key}` decides where a point lies, upsert it")
-        if change.ids is not None:
-            found = await located(self._asking, seen, change.ids, deadline_s)
-            need_all(change.ids, found)
-            if placing.is_by_id:
-                return splitting.change_by_ids(request, change.ids, placing.of_ids(change.ids))
-            return {
-                shard: [msgspec.structs.replace(request, change=_for(change, ids))]
-                for shard, ids in _by_shard(found).items()
-            }
         shards = seen.spread.shards
         if pinned_to(seen.spread):
-            shards = await self._matching(seen, change.filter, deadline_s)
-        return splitting.everywhere(request, shards)
+            shards = await self._matching(seen, request.change.filter, self._left_s(end_s))
+        return await self._in_place(seen, placing, splitting.everywhere(request, shards), end_s)
+
+    async def _strip(
+        self, seen: Target, placing: Placing, request: frames.DeleteVectors, end_s: float
+    ) -> frames.Written:
+        """Of what a filter finds, vectors that say where a point lies."""
+        written = frames.Written(call=0, epoch=0, changed=False)
+        page = frames.Scroll(call=0, limit=PAGE_COUNT, filter=request.filter, with_payload=False)
+        while True:
+            gathered = await self._asking.read(seen, page, self._left_s(end_s))
+            if gathered.lost or not gathered.answers:
+                raise lost(seen, gathered)
+            found = merge(page, gathered.answers, seen.config)
+            assert isinstance(found, frames.Records)
+            if ids := [record.id for record in found.records]:
+                one = msgspec.structs.replace(request, ids=ids, filter=None)
+                written = await self._where_they_are(seen, placing, one, ids, end_s, may_be_gone=True)
+            if found.following is None:
+                return written
+            page = msgspec.structs.replace(page, offset=found.following)
 
     async def _matching(self, seen: Target, matching: Filter | None, deadline_s: float) -> list[int]:
         """Shards that have a point of these. Raises UnavailableError where one of them cannot be asked."""
@@ -184,9 +255,26 @@ class SpreadWrites:
         return [shard for shards, one in told for shard in shards if one.count]
 
 
-def _decides(target: Target, placing: Placing) -> NotOfferedError:
-    what = f"vector `{placing.vector}` decides" if placing.vector else "vectors decide"
-    return NotOfferedError(f"collection `{target.name}`: {what} where a point lies, upsert it")
+def _contended(target: Target) -> UnavailableError:
+    return UnavailableError(
+        f"collection `{target.name}`: the points are written by others at the same time", hint="try again"
+    )
+
+
+def _names(request: ByPoints) -> list[str]:
+    """Of the vectors that are changed."""
+    match request:
+        case frames.UpdateVectors(points=points):
+            return sorted({name for row in points.vectors for name in (row if isinstance(row, dict) else [""])})
+        case frames.DeleteVectors(names=names):
+            return names
+    return []
+
+
+def _check_stays(change: PayloadChange, key: str | None) -> None:
+    """key: of the payload, which says where a point lies. Raises NotOfferedError."""
+    if key is not None and _touches(change, key):
+        raise NotOfferedError(f"payload: `{key}` decides where a point lies, upsert it")
 
 
 def _touches(change: PayloadChange, key: str) -> bool:
@@ -194,20 +282,3 @@ def _touches(change: PayloadChange, key: str) -> bool:
     named = [*(change.payload or {}), *(change.keys or [])] if change.key is None else [change.key]
     is_whole = change.how == "clear" or (change.how == "replace" and change.key is None)
     return is_whole or any(one.partition(".")[0].partition("[")[0] == key for one in named)
-
-
-def _for(change: PayloadChange, ids: list[PointId]) -> PayloadChange:
-    return msgspec.structs.replace(change, ids=None, filter=_these(ids))
-
-
-def _these(ids: list[PointId]) -> Filter:
-    """A shard that a point has left meanwhile leaves it alone."""
-    return Filter(must=[Condition(has_id=ids)])
-
-
-def _by_shard(found: dict[PointId, list[int]]) -> dict[int, list[PointId]]:
-    ids: dict[int, list[PointId]] = {}
-    for point, shards in found.items():
-        for shard in shards:
-            ids.setdefault(shard, []).append(point)
-    return ids

@@ -7,6 +7,7 @@ from littoral.clock import Clock
 from littoral.errors import ConflictError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.generations import config_of, holding
+from littoral.node.federation.homing import Homing
 from littoral.node.federation.kept_answers import KeptAnswers
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.routed import Routing
@@ -32,7 +33,9 @@ class StandIns:
         routing: Routing,
         clock: Clock,
         sealing: SiteSealing,
+        homing: Homing,
     ) -> None:
+        self._homing = homing
         self._tables = tables
         self._collections = collections
         self._keeper = keeper
@@ -64,7 +67,7 @@ class StandIns:
         age_s = 0.0 if table.spread is None else table.spread.max_age_s
         kept = KeptAnswers(self._clock, age_s) if age_s else None
         find = partial(self._target, name, model)
-        plain = SpreadShard(find, self._asking, self._routing, self._keeper.pull, kept)
+        plain = SpreadShard(find, self._asking, self._routing, self._keeper.pull, self._homing, kept)
         shard = SealedSpread(plain, partial(self._sealing.using, name))
         seen = None if spread is None else spread.of_model(model)
         config = holding(table.config(), model) if seen is None else config_of(table.config(), seen)

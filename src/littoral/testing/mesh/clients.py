@@ -14,7 +14,7 @@ from littoral.node.search_how import noting
 from littoral.testing.mesh.models import TEXT
 from littoral.testing.mesh.nodes import SimulatedNode
 from littoral.testing.mesh.regions import REGION
-from littoral.testing.mesh.several import using_of
+from littoral.testing.mesh.several import SIZES, using_of, vectors_of
 from littoral.testing.mesh.site import COLLECTION, SimulatedSite
 from littoral.vectors.asks import Nearest
 from littoral.vectors.queries import SearchParams, SearchQuery
@@ -81,15 +81,18 @@ class Clients:
                 mine += ids
             else:
                 ids = [rng.choice(mine)]
-            await self._write_one(node, ids, is_deletion=what > 0.85 and ids[0] < following - 3)
+            is_deletion = what > 0.85 and ids[0] < following - 3
+            await self._write_one(node, ids, is_deletion=is_deletion, is_vector_alone=0.7 <= what < 0.78)
 
-    async def _write_one(self, node: SimulatedNode, ids: list[int], *, is_deletion: bool) -> None:
+    async def _write_one(
+        self, node: SimulatedNode, ids: list[int], *, is_deletion: bool, is_vector_alone: bool
+    ) -> None:
         site, now_s = self.site, self.site.clock.monotonic()
         vectors = [None if is_deletion else site.vector_of(one) for one in ids]
         is_void = site.is_roster_known and not site.is_member(node.name)
         attempts = [site.ledger.begin(one, vector, now_s) for one, vector in zip(ids, vectors, strict=True)]
         try:
-            await node.call(self._written(node, ids, vectors), WRITE_S + LATE_S)
+            await node.call(self._written(node, ids, vectors, is_vector_alone=is_vector_alone), WRITE_S + LATE_S)
         except LittoralError as error:
             site.ledger.refused_count += 1
             site.trace.note(f"write of {ids} at {node.name}: {type(error).__name__}: {str(error)[:100]}")
@@ -102,7 +105,10 @@ class Clients:
             attempt.ended_s = site.clock.monotonic()
         self._see_deadline(node, f"write of {ids}", now_s, WRITE_S)
 
-    async def _written(self, node: SimulatedNode, ids: list[int], vectors: list[bytes | None]) -> None:
+    async def _written(
+        self, node: SimulatedNode, ids: list[int], vectors: list[bytes | None], *, is_vector_alone: bool
+    ) -> None:
+        """is_vector_alone: of points that are there, where what a client wrote is their vectors."""
         collection, site = node.collection(COLLECTION), self.site
         if vectors[0] is None:
             await collection.delete(ids, deadline_s=WRITE_S)
@@ -112,7 +118,15 @@ class Clients:
         payloads: list[Payload | None] | None = None
         if site.plan.regions or site.has_models:
             payloads = [self._payload(point, one) for point, one in zip(ids, told, strict=True)]
-        await collection.upsert_points(site.batch(collection.model, ids, told, payloads), deadline_s=WRITE_S)
+        batch = site.batch(collection.model, ids, told, payloads)
+        if is_vector_alone and not site.has_models and all(map(self._has_all_vectors, told)):
+            rows = [batch.vectors] if isinstance(batch.vectors, bytes) else batch.vectors
+            await collection.update_vectors(ids, list(rows), deadline_s=WRITE_S)
+            return
+        await collection.upsert_points(batch, deadline_s=WRITE_S)
+
+    def _has_all_vectors(self, told: bytes) -> bool:
+        return not self.site.is_named or vectors_of(told).keys() == SIZES.keys()
 
     def _payload(self, point: int, told: bytes) -> Payload:
         region = {REGION: self.site.region_of(point)} if self.site.plan.regions else {}

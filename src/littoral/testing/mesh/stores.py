@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from littoral.clock import Clock
-from littoral.errors import NotOfferedError, UnavailableError
+from littoral.errors import NotFoundError, NotOfferedError, UnavailableError
 from littoral.vectors import asks, frames
 from littoral.vectors.client import ShardClient
 from littoral.vectors.collections import Collections
@@ -170,6 +170,8 @@ class _Host(ShardClient):
         match request:
             case frames.Upsert(points=batch, condition=None):
                 return await self._write(_upserted(batch, request.mode, store), request)
+            case frames.UpdateVectors(points=batch, condition=None):
+                return await self._write(_updated(batch, store), request)
             case frames.Delete(ids=list() as ids, filter=None):
                 return await self._write([(one, None) for one in ids], request)
             case frames.CreateIndex() | frames.DeleteIndex():
@@ -204,6 +206,18 @@ class _Host(ShardClient):
             await asyncio.sleep(self._rng.random() * ANSWER_S_MAX)
             self._store.sync()
         return frames.Written(call=0, epoch=self._store.epoch)
+
+
+def _updated(batch: PointBatch, store: Store) -> list[tuple[PointId, Stored | None]]:
+    """Raises NotFoundError."""
+    found: list[tuple[PointId, Stored | None]] = []
+    for point, row in zip(batch.ids, batch.vectors, strict=True):
+        assert not isinstance(row, int), "vectors that are changed are a list"
+        if (stored := store.points.get(point)) is None:
+            raise NotFoundError(f"no point has the id `{point}`")
+        both = {**stored.vector, **row} if isinstance(stored.vector, dict) and isinstance(row, dict) else row
+        found.append((point, Stored(both, stored.payload)))
+    return found
 
 
 def _upserted(batch: PointBatch, mode: UpdateMode, store: Store) -> list[tuple[PointId, Stored | None]]:

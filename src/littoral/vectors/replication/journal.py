@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from littoral.errors import ConflictError, ShardError
+from littoral.errors import ShardError
 from littoral.vault import KeyRing
 from littoral.vectors.formats import check_marks
 from littoral.vectors.records import PointId
@@ -38,8 +38,10 @@ from littoral.vectors.replication.hybrid_clock import HybridClock
 from littoral.vectors.replication.journal_bodies import Bodies
 from littoral.vectors.replication.owing import LOGGED, Owing
 from littoral.vectors.replication.repair import Knowledge
+from littoral.vectors.replication.stamps import ANY, APART, At, LateError, Shipment, Stamp
+from littoral.vectors.replication.strays import Strays, is_contested
 
-__all__ = ["Journal", "LateError", "Shipment", "Stamp"]
+__all__ = ["Journal"]
 
 FORMAT = 1
 READ_ROWS = 64
@@ -57,29 +59,6 @@ CREATE TABLE IF NOT EXISTS origins(origin TEXT PRIMARY KEY, number INTEGER, base
 CREATE TABLE IF NOT EXISTS doubts(key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
-
-
-class LateError(ConflictError):
-    """A write is to have a time that is not later than what is there. time: the latest known here."""
-
-    def __init__(self, time: int) -> None:
-        super().__init__(f"a write of hybrid time {time} or before it is there already")
-        self.time = time
-
-
-class Stamp(NamedTuple):
-    """A write in the log: everything of its origin up to this number, at this hybrid time."""
-
-    origin: str
-    number: int
-    time: int
-
-
-class Shipment(NamedTuple):
-    """Entries that another replica lacks. is_gapped: some it lacks are no longer kept here."""
-
-    entries: list[bytes]
-    is_gapped: bool
 
 
 class _Known(NamedTuple):
@@ -109,7 +88,7 @@ class Journal:
             self._file.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             self._file.executescript(SCHEMA)
             self.was_emptied = str(self._mark("shard", shard)) != shard
-            self.owing = Owing(self._file)
+            self.owing, self.strays = Owing(self._file), Strays(self._file)
             if self.was_emptied:
                 self._empty()
             self._bodies.seal_all(self._file)
@@ -120,11 +99,12 @@ class Journal:
             self._set_mark("shard", shard)
 
     def _empty(self) -> None:
-        for table in ("entries", "points", "origins", "doubts", "marks", "owed"):
+        for table in ("entries", "points", "origins", "doubts", "marks", "owed", "strays"):
             self._file.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def _load(self) -> None:
         self.owing.load()
+        self.strays.load()
         self.origin = str(self._mark("origin", ""))
         self.is_whole = bool(self._mark("whole", 0))
         self._clock = HybridClock(int(self._mark("clock", 0)))
@@ -199,19 +179,21 @@ class Journal:
         """Both, as they are now: between two transactions, what is on the disk."""
         return Knowledge(self.vector, self.floor)
 
-    def write(self, changes: Sequence[Change], wall: float, *, time: int = 0, is_told: bool = True) -> Stamp:
+    def write(self, changes: Sequence[Change], wall: float, *, at: At = ANY) -> Stamp:
         """A write made here, later than everything known; inside a transaction. wall: seconds since 1970.
 
-        time: that it is to have, later than that of each of these points, else LateError; 0 = any. is_told: whatever
-        it changes is owed to others; else only what was there before.
+        Raises LateError where it is not later than each of these points, or is not of what was seen.
         """
+        time = at.time
         if time:
-            self.check_time([change.id for change in changes], time)
+            self.check_time([change.id for change in changes], at)
             self._clock.saw(time)
         time = time or self._clock.tick(wall)
-        told = changes if is_told or not self.owing.towards else [one for one in changes if self._has(one.id)]
+        told = changes if at.is_told or not self.owing.towards else [one for one in changes if self._has(one.id)]
         number = self._write_at(time, latest(changes))
         self._note(told, time)
+        if at.may_stray:
+            self.strays.note((key_of(change.id) for change in changes), time)
         return Stamp(self.origin, number, time)
 
     def _has(self, point: PointId) -> bool:
@@ -233,12 +215,12 @@ class Journal:
             for change in changes:
                 self.owing.note(key_of(change.id), time)
 
-    def check_time(self, ids: Iterable[PointId], time: int) -> None:
-        """Raises LateError where one of these points has a version that is not older."""
+    def check_time(self, ids: Iterable[PointId], at: At) -> None:
+        """Raises LateError where one of these points has a version that is not older, or another than was seen."""
         with self.errors():
-            known = [version for point in ids if (version := self._version(key_of(point))) is not None]
-        if any(version.time >= time for version in known):
-            raise LateError(max(self._clock.last, *(version.time for version in known)))
+            known = [self._version(key_of(point)) for point in ids]
+        if any(at.is_late_for(version) for version in known):
+            raise LateError(max(self._clock.last, *(version.time + APART for version in known if version), 0))
 
     def take_over(self, states: Sequence[State]) -> tuple[list[Change], Stamp]:
         """States of points that lay elsewhere, written as this origin's own, at the times that they have: those that
@@ -292,7 +274,10 @@ class Journal:
     def _put_all(self, states: Iterable[State]) -> list[Change]:
         winners = []
         for state in states:
-            if state.version.beats(self._version(key_of(state.change.id))):
+            key, version = key_of(state.change.id), state.version
+            if is_contested(version, known := self._version(key)):
+                self.strays.note([key], version.time)
+            if version.beats(known):
                 self._put(state)
                 winners.append(state.change)
         return winners

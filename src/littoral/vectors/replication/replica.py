@@ -26,12 +26,13 @@ from littoral.vectors.queries import PayloadChange
 from littoral.vectors.records import PointBatch, PointId, PointVectors, UpdateMode
 from littoral.vectors.replication.entries import Change, State, check_changes, latest, size_of, upserts
 from littoral.vectors.replication.hybrid_clock import hybrid_time
-from littoral.vectors.replication.journal import Journal, Stamp
+from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.local_shard import LocalShard, found_ids, read_points
 from littoral.vectors.replication.pipeline import InOrder, Pipeline, Work
 from littoral.vectors.replication.repair import Knowledge
+from littoral.vectors.replication.stamps import ANY, At, Stamp
 
-__all__ = ["ANY", "At", "Replica", "ReplicaLimits", "ReplicaState"]
+__all__ = ["Replica", "ReplicaLimits", "ReplicaState"]
 
 DEADLINE_S = 10.0
 HOUSEKEEPING_S = 0.5
@@ -58,19 +59,6 @@ class ReplicaLimits(NamedTuple):
 DEFAULT_LIMITS = ReplicaLimits()
 
 
-class At(NamedTuple):
-    """time: the hybrid time of a write, the same in all shards that it is for; 0 = as this replica's clock gives it.
-
-    is_told: to the shards that this one owes its points to; else only what was there before.
-    """
-
-    time: int = 0
-    is_told: bool = True
-
-
-ANY = At()
-
-
 class ReplicaState(NamedTuple):
     """unapplied_count: entries that the shard lacks. refused_count: changes that it would not take."""
 
@@ -95,6 +83,8 @@ class Replica:
     ) -> None:
         self.shard = shard
         self.node = node
+        self.kept_key = ""
+        """Of payloads, which stays where one is taken away or replaced; empty = none."""
         self.vector: Mapping[str, int] = journal.vector
         self.floor: Mapping[str, int] = journal.floor
         self._journal = journal
@@ -149,6 +139,11 @@ class Replica:
         return self._journal.origin
 
     @property
+    def has_strays(self) -> bool:
+        """Whether points are noted that may belong to another shard."""
+        return self._journal.strays.is_any
+
+    @property
     def is_whole(self) -> bool:
         """Whether it has once had everything that its peers had, since its shard was made or made anew."""
         return self._journal.is_whole
@@ -194,7 +189,9 @@ class Replica:
         check_changes(upserts(batch), self.shard.config)
         return await self._in_its_own_way(
             lambda: _ids(batch.ids),
-            lambda _: self.shard.upsert_points(batch, mode=mode, condition=condition, acknowledge="applied"),
+            lambda _ids, _before: self.shard.upsert_points(
+                batch, mode=mode, condition=condition, acknowledge="applied"
+            ),
             deadline_s,
             at,
         )
@@ -223,7 +220,7 @@ class Replica:
         """As `Collection.update_vectors`."""
         return await self._in_its_own_way(
             lambda: _ids(ids),
-            lambda _: self.shard.update_vectors(ids, vectors, condition=condition, acknowledge="applied"),
+            lambda _ids, _before: self.shard.update_vectors(ids, vectors, condition=condition, acknowledge="applied"),
             deadline_s,
             at,
         )
@@ -240,7 +237,7 @@ class Replica:
         """As `Collection.delete_vectors`."""
         return await self._in_its_own_way(
             lambda: self._found(matching) if ids is None else _ids(ids),
-            lambda found: self.shard.delete_vectors(names, ids=found, acknowledge="applied"),
+            lambda found, _before: self.shard.delete_vectors(names, ids=found, acknowledge="applied"),
             deadline_s,
             at,
         )
@@ -251,10 +248,25 @@ class Replica:
             check_payload(change.payload, "payload")
         return await self._in_its_own_way(
             lambda: self._found(change.filter) if change.ids is None else _ids(change.ids),
-            lambda found: self.shard.change_payload(_for_ids(change, found), acknowledge="applied"),
+            lambda found, before: self._change_payload(change, found, before),
             deadline_s,
             at,
         )
+
+    async def _change_payload(self, change: PayloadChange, ids: list[PointId], before: Mapping[PointId, Change]) -> int:
+        """What takes a whole payload away leaves the mark that some have."""
+        marked: list[PointId] = []
+        if change.how in ("replace", "clear") and change.key is None and (mark := self.kept_key):
+            marked = [point for point in ids if point in before and mark in (before[point].payload or {})]
+        others = [point for point in ids if point not in set(marked)] if marked else ids
+        epoch = 0
+        if others or not ids:
+            epoch = await self.shard.change_payload(_for_ids(change, others), acknowledge="applied")
+        if marked:
+            payload = {**(change.payload or {}), self.kept_key: True}
+            kept = msgspec.structs.replace(change, how="replace", payload=payload)
+            epoch = await self.shard.change_payload(_for_ids(kept, marked), acknowledge="applied")
+        return epoch
 
     async def take_over(self, states: list[State], deadline_s: float) -> Stamp:
         """States of points that lay in other shards, at the times that they have; what is later here stays."""
@@ -271,12 +283,12 @@ class Replica:
 
     def _written(self, changes: list[Change], at: At) -> Work[Stamp]:
         wall = self._clock.wall()
-        return lambda journal: (changes, journal.write(changes, wall, time=at.time, is_told=at.is_told))
+        return lambda journal: (changes, journal.write(changes, wall, at=at))
 
     async def _in_its_own_way(
         self,
         which: Callable[[], Awaitable[list[list[PointId]]]],
-        operation: Callable[[list[PointId]], Awaitable[int]],
+        operation: "Operation",
         deadline_s: float,
         at: At,
     ) -> Stamp:
@@ -287,16 +299,14 @@ class Replica:
                 stamp = await self._changed_by(write, operation, some, at)
             return stamp
 
-    async def _changed_by(
-        self, write: "Write", operation: Callable[[list[PointId]], Awaitable[int]], ids: list[PointId], at: At
-    ) -> Stamp:
+    async def _changed_by(self, write: "Write", operation: "Operation", ids: list[PointId], at: At) -> Stamp:
         if at.time:
-            await self.pipeline.read(lambda journal: journal.check_time(ids, at.time))
+            await self.pipeline.read(lambda journal: journal.check_time(ids, at))
         before = await read_points(self.shard, ids)
         self._is_in_doubt = True
         await self.pipeline.read(lambda journal: journal.doubt(ids))
         try:
-            await operation(ids)
+            await operation(ids, before)
         except RequestError:
             await self._write_found(write, {}, [])
             raise
@@ -311,7 +321,7 @@ class Replica:
 
         def work(journal: Journal) -> tuple[list[Change], Stamp]:
             journal.settle()
-            return [], journal.write(changes, wall, time=at.time, is_told=at.is_told)
+            return [], journal.write(changes, wall, at=at)
 
         stamp: Stamp = await write(work, sum(map(size_of, changes)))
         self._is_in_doubt = False
@@ -327,7 +337,7 @@ class Replica:
         await self.shard.delete([], acknowledge="applied")
         ids = await self.pipeline.read(Journal.doubted)
         before: dict[PointId, Change] = {point: Change(point, None, {}) for point in ids}
-        await self._write_found(write, before, ids)
+        await self._write_found(write, before, ids, ANY._replace(may_stray=True))
 
     async def adopt(self) -> Stamp:
         """Takes points that the shard had before it had a journal for points written here, now."""
@@ -384,6 +394,8 @@ class Replica:
             self.floor = (await self.pipeline.read(lambda journal: journal.knowledge)).floor
 
 
+Operation = Callable[[list[PointId], Mapping[PointId, Change]], Awaitable[int]]
+"""Ids, and how those points are that are there."""
 Write = Callable[[Callable[[Journal], tuple[list[Change], Stamp]], int], Awaitable[Stamp]]
 
 

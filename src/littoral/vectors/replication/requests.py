@@ -3,8 +3,8 @@
 from littoral.errors import InputError
 from littoral.vectors import frames
 from littoral.vectors.filters import Filter
-from littoral.vectors.replication.journal import Stamp
-from littoral.vectors.replication.replica import ANY, DEADLINE_S, At, Replica
+from littoral.vectors.replication.replica import DEADLINE_S, Replica
+from littoral.vectors.replication.stamps import ANY, At, Stamp
 
 __all__ = ["write_to"]
 

@@ -35,6 +35,7 @@ from littoral.node.federation.moving.pacing import Pace
 from littoral.node.federation.moving.routes import Routes, region_of, routes, still_wanted
 from littoral.node.federation.placing import strategy_of
 from littoral.node.federation.replicas import Replicas
+from littoral.node.federation.residency import pinned_to
 from littoral.transport import Transport
 from littoral.vectors.records import Payload, PointId
 from littoral.vectors.replication.entries import State, decode_states, key_of, size_of
@@ -200,6 +201,24 @@ class Handing:
             raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on their nodes yet")
         return known
 
+    async def look(self, target: Target, keys: Sequence[bytes]) -> dict[int, tuple[list[int], list[State]]]:
+        """What every shard that may be read has of these points: times as in `Offered`, and those that are there.
+
+        Raises UnavailableError where nobody who is here holds one of them.
+        """
+        asked = self._by_node(target.spread, list(target.spread.places))
+        offers = (
+            self._offer(node, Offer(target.name, target.spread.model, {shard: list(keys) for shard in shards}, True))
+            for node, shards in asked.items()
+        )
+        found: dict[int, tuple[list[int], list[State]]] = {}
+        for told in await asyncio.gather(*offers):
+            for shard, times in told.times.items():
+                found[shard] = times, decode_states(told.states[shard]) if shard in told.states else []
+        if left := target.spread.places.keys() - found.keys():
+            raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on their nodes yet")
+        return found
+
     async def _offer(self, node: str, offer: Offer) -> Offered:
         if node == self._transport.name:
             return await self._look_up(offer)
@@ -246,6 +265,8 @@ class Handing:
         self._check(caller)
         offer = decode_offer(body, caller)
         self._check_model(caller, offer.collection, offer.model, offer.keys)
+        if offer.with_states:
+            self._check_may_read(caller, offer)
         return encode(await self._look_up(offer))
 
     async def _answer_hand(self, caller: str, body: bytes) -> bytes:
@@ -257,6 +278,13 @@ class Handing:
     def _check(self, caller: str) -> None:
         if caller not in self._members():
             raise ForbiddenError(f"node `{caller}` is no member of this site")
+
+    def _check_may_read(self, caller: str, offer: Offer) -> None:
+        region, pinned = self._members()[caller], pinned_to(self._target(offer.collection).spread)
+        if hidden := sorted(shard for shard in offer.keys if pinned.get(shard, region) != region):
+            raise ForbiddenError(
+                f"shard {hidden[0]} of `{offer.collection}` is pinned to a region that node `{caller}` is not in"
+            )
 
     def _check_model(self, caller: str, collection: str, model: str, shards: Iterable[int]) -> None:
         """Shards that have no place here are not taken anyhow."""
@@ -270,10 +298,15 @@ class Handing:
 
     async def _look_up(self, offer: Offer) -> Offered:
         times: dict[int, list[int]] = {}
+        states: dict[int, bytes] = {}
         for shard, keys in offer.keys.items():
             if (name := part_name(offer.collection, shard)) in self._replicas:
-                times[shard] = await self._replicas.owed(name).times(keys)
-        return Offered(times)
+                owed = self._replicas.owed(name)
+                times[shard] = await owed.times(keys)
+                if offer.with_states and any(time > 0 for time in times[shard]):
+                    found, _ = await owed.states(keys)
+                    states[shard] = encode_states([one for one in found if one.change.vectors is not None])
+        return Offered(times, states)
 
     async def _take(self, hand: Hand) -> Handed:
         with self._pace.at_work():

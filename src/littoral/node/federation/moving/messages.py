@@ -36,14 +36,17 @@ class Offer(msgspec.Struct, array_like=True):
     collection: str
     model: str
     keys: Annotated[dict[Shard, Keys], Meta(min_length=1, max_length=SHARD_COUNT_MAX)]
+    with_states: bool = False
 
 
 class Offered(msgspec.Struct, array_like=True):
     """times: of each point in the order of the keys: 0 = nothing known, below 0 = gone at that time. Shards that are
-    not there are left out.
+    not there are left out. states: of those that are there and not just being written, where they were asked for, by
+    shard, as `replication.entries` encodes them.
     """
 
     times: dict[int, list[int]]
+    states: dict[int, bytes] = {}
 
 
 class Hand(msgspec.Struct, array_like=True):

@@ -22,7 +22,8 @@ def routes(
 
     among: shards that are told. region: where these points come from. What is a copy is told by its home, unless that
     is in a shard that stays as it is, and tells nothing. What must not be there is a deletion a moment before the
-    point's own time, so that the two never contradict each other. Raises InputError.
+    point's own time, so that the two never contradict each other. One that lay where it does not belong may belong to a
+    shard that is in both layouts: it is brought there too. Raises InputError.
     """
     placing, told = placing_of(goal, config, region), frozenset(among)
     found: Routes = {shard: [] for shard in told}
@@ -38,8 +39,8 @@ def routes(
     for state, shards in zip(there, places, strict=True):
         if is_copy(state.change.payload) and shards[0] in told:
             continue
-        for shard in told:
-            found[shard].append(_at(state, shard, shards))
+        for shard in told if is_copy(state.change.payload) else {*told, shards[0]}:
+            found.setdefault(shard, []).append(_at(state, shard, shards))
     for shard in told:
         found[shard] += gone
     return {shard: some for shard, some in found.items() if some}
