@@ -95,6 +95,7 @@ class Installer:
         self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
         self._watched: list[Lane] = []
+        self._watched_of: Plan | None = None
         self._retries = 0
         self._opened = local.deployments.running
         self._differences = Differences(site, hot.node)
@@ -272,7 +273,7 @@ class Installer:
         await self._on_disk(lambda: self.local.deployments.flip(restarts=not goes_on))
         self._opened = plan  # whatever becomes of it: where it fails, what serves is put right by `_align`
         await self._on_disk(self.local.show)
-        self._watched = []
+        self._watch_back(None)
         self._tell()
         self._record(Back())
         if goes_on:
@@ -344,6 +345,12 @@ class Installer:
         site, versions = before
         with contextlib.suppress(LittoralError, OSError):  # then `_align` does that, too, and tells
             await self._hot.serve(site, plan.items, versions)
+            self._watch_back(plan)
+
+    def _watch_back(self, plan: Plan | None) -> None:
+        """What serves again is watched from the first moment on."""
+        if plan is None or plan is not self._watched_of:
+            self._watched_of, self._watched = plan, [] if plan is None else self._staging.watched(plan)
 
     async def aligned(self) -> None:
         """Returns when what serves is what was decided, or this process ends for it."""
@@ -372,7 +379,7 @@ class Installer:
         if not goes_on:
             await self._start_anew("the way back: the node is started anew")
         self._opened = running
-        self._watched = [] if running is None else self._staging.watched(running)
+        self._watch_back(running)
 
     async def _take(self, event: Event) -> bool:
         deployments = self.local.deployments
