@@ -170,18 +170,15 @@ def check_changes(found: Sequence[Change], file: object) -> None:
 
 
 def _is_free(change: Change, *sites: Site) -> bool:
-    """Whether nothing else of a site goes by an agent or a pipeline that comes or goes, or a pipeline that has other
-    steps: a migration, a placement. A pipeline with other steps is named nowhere else, either.
+    """Whether nothing else of a site goes by a pipeline that comes or goes, or has other steps: a migration. A pipeline
+    with other steps is named nowhere else, either.
     """
     table, _, name = change.key.partition(".")
-    if table == "agents":
-        return all(site.placement is None for site in sites)
     if table != "pipelines":
         return True
     is_whole = None in (change.before, change.after)
     return not any(
-        site.placement is not None
-        or any(collection.migrate is not None for collection in site.collections.values())
+        any(collection.migrate is not None for collection in site.collections.values())
         or not (is_whole or name not in _texts({one: _plain(site, one) for one in TABLES if one != table}))
         for site in sites
     )
