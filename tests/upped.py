@@ -3,7 +3,10 @@
 import contextlib
 import signal
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from command import command, environment
 from command import littoral as cli
@@ -75,3 +78,21 @@ class Changing(Up):
         self.new.write_text(text)
         done = cli("config", "apply", self.site, self.new, *options)
         return done.code, done.err if done.code else done.out
+
+
+@contextlib.contextmanager
+def asked_all_along(ask: Callable[[], Any]) -> Iterator[list[Any]]:
+    """One request after the other, until the block has ended: what came of each."""
+    is_over, seen = threading.Event(), list[Any]()
+
+    def go_on() -> None:
+        while not is_over.is_set():
+            seen.append(ask())
+
+    asking = threading.Thread(target=go_on)
+    asking.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        asking.join()

@@ -1,15 +1,12 @@
 """Another site file for real nodes: taken while they serve, with a restart, taken back; and what a slip in it costs."""
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +20,7 @@ from page_pictures import draw, jpeg
 from processes import host_of
 from raw_http import send, send_json
 from supervised import short_folder
-from upped import Changing
+from upped import Changing, asked_all_along
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -100,24 +97,6 @@ def test_collections_and_pipelines_come_and_go_while_the_node_serves(up: Changin
     assert send(up.address, "GET", "/collections/most").status == 404
     assert up.site.read_text() == up.text
     assert (up.pid(), host_of(up.process.pid, "frames")) == (pid, host)
-
-
-@contextlib.contextmanager
-def asked_all_along(ask: Callable[[], Any]) -> Iterator[list[Any]]:
-    """One request after the other, until the block has ended: what came of each."""
-    is_over, seen = threading.Event(), list[Any]()
-
-    def go_on() -> None:
-        while not is_over.is_set():
-            seen.append(ask())
-
-    asking = threading.Thread(target=go_on)
-    asking.start()
-    try:
-        yield seen
-    finally:
-        is_over.set()
-        asking.join()
 
 
 def test_a_pipeline_has_other_steps_between_two_requests(up: Changing) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from command import littoral as cli
 from littoral.node.beside import RunningNode, running_node
 from needs import need
 from page_pictures import page_pictures
 from processes import children_of
 from site_folder import site_folder
+from upped import asked_all_along
 from waiting import until
 
 pytestmark = pytest.mark.e2e
@@ -58,6 +60,45 @@ def nodes(tmp_path: Path) -> Iterator[dict[str, RunningNode]]:
             site_folder(file.parent, text + MORE)
             running[name] = opened.enter_context(running_node(file))
         yield running
+
+
+SMALL = """
+[agents.small]
+path = "builtin:image"
+config = { width = 8, height = 8 }
+[pipelines.thumbs]
+steps = [{ agent = "small", place = "node:b" }]
+"""
+
+
+def test_agents_and_steps_come_change_and_go_while_they_run_elsewhere(
+    nodes: dict[str, RunningNode], tmp_path: Path
+) -> None:
+    a, picture = nodes["a"], page_pictures()[0].data
+    until(lambda: where(a, "both") == ["b", "b"])
+    processes = {name: set(children_of(node.pid)) for name, node in nodes.items()}
+    files = {name: tmp_path / name / "site.toml" for name in NAMES}
+    texts = {name: file.read_text() for name, file in files.items()}
+
+    def apply(before: str, after: str) -> None:
+        for name, file in files.items():
+            new = file.with_name("new.toml")
+            new.write_text(texts[name].replace(before, after) + SMALL)
+            done = cli("config", "apply", file, new)
+            assert (done.code, "restart" in done.out) == (0, False), done.err
+
+    def asked() -> tuple[str, int]:
+        how = run(a, "both", picture)[1]
+        return how["placement"][-1]["node"], len(how["stages"])
+
+    with asked_all_along(asked) as seen:
+        until(lambda: len(seen) > 5)
+        apply("", "")
+        until(lambda: where(a, "thumbs") == ["b"])
+        steps = '{ model = "embedder", place = "node:b" }, { step = "normalize" }]'
+        apply(steps, steps.replace(', { step = "normalize" }', ""))
+        until(lambda: seen[-1][1] == seen[0][1] - 1 and where(a, "both") == ["b", "b"])
+    assert {name: set(children_of(node.pid)) for name, node in nodes.items()} == processes
 
 
 def run(node: RunningNode, pipeline: str, picture: bytes) -> tuple[Any, dict[str, Any], float]:

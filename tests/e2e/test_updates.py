@@ -125,9 +125,9 @@ def test_what_only_shows_after_the_flip_goes_back_within_seconds(gateway: Gatewa
 
 
 def spoil(gateway: Gateway, number: float) -> None:
-    """Until three requests have failed."""
-    failed = 0
-    while failed < 3:
+    """Until three requests have failed, or the version that fails them has been left."""
+    spoilt, failed = gateway.told()["running"]["deployment"], 0
+    while failed < 3 and gateway.told()["running"]["deployment"] == spoilt:
         failed += send_json(gateway.address, "POST", "/v2/models/m/infer", asked(number)).status != 200
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from pathlib import Path
 
 from littoral.errors import ConflictError
-from littoral.node.node import ServedAgent
+from littoral.node.node import Instances, ServedAgent
 from littoral.node.pooling import beside_threads
 from littoral.node.site import Site
 from littoral.runtime.agents import Agent
@@ -52,21 +52,19 @@ class AgentRepository:
     def served(self) -> Mapping[str, ServedAgent]:
         return self._agents
 
-    async def add(self, site: Site, name: str) -> None:
-        """One that the site file did not name before. Raises ConflictError for one that is there, and as `Open`."""
-        if name in self._agents:
-            raise ConflictError(f"agent `{name}` is there already")
+    async def opened(self, site: Site, name: str) -> ServedAgent:
+        """As this site file has it, beside what serves; nothing changes. For `adopt`, `put` or `discard`."""
         with beside_threads() as threads:
-            self._agents[name] = served = await threads.run(self._open_new, site, name)
-        self._say(
-            f"agent `{name}`: {served.pool.first.manifest.version} serves, {served.pool.first.module_digest[:12]}"
-        )
-        self._deployed(served)
+            return await threads.run(self._open_new, site, name)
 
-    async def opened(self, site: Site, name: str) -> Pool[Agent]:
-        """As this site file has it, beside what serves; nothing changes. For `put` or `discard`."""
-        with beside_threads() as threads:
-            return (await threads.run(self._open_new, site, name)).pool
+    def adopt(self, agent: ServedAgent) -> None:
+        """One that was not there serves from now on. Raises ConflictError for one that is there."""
+        if agent.name in self._agents:
+            raise ConflictError(f"agent `{agent.name}` is there already")
+        self._agents[agent.name] = agent
+        first = agent.pool.first
+        self._say(f"agent `{agent.name}`: {first.manifest.version} serves, {first.module_digest[:12]}")
+        self._deployed(agent)
 
     async def remove(self, name: str) -> None:
         """One that no pipeline names any more. Requests under way may still come to it."""
@@ -89,16 +87,17 @@ class AgentRepository:
         with beside_threads() as threads:
             return await threads.run(self._open, name, path, sha256)
 
-    def put(self, pools: Mapping[str, Pool[Agent]]) -> list[Pool[Agent]]:
+    def put(self, pools: Mapping[str, Pool[Agent]], instances: Mapping[str, Instances]) -> list[Pool[Agent]]:
         """In place, at once. Those that nobody comes to any more: to rest, or to be closed by `discard`."""
         left = []
         for name, pool in pools.items():
             served, before = self._agents[name], self._agents[name].pool
             if before is pool:
                 continue
-            served.pool = pool
-            left += [before, self._before.get(name, before)]
-            self._before[name] = before
+            served.pool, served.instances = pool, instances.get(name, served.instances)
+            left += [before, self._before.pop(name, before)]
+            if name not in instances:  # no version of another table is a way back
+                self._before[name] = before
             self._say(f"agent `{name}`: {pool.first.manifest.version} serves, {pool.first.module_digest[:12]}")
             self._deployed(served)
         return [pool for pool in dict.fromkeys(left) if pool not in pools.values()]

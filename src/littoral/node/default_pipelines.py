@@ -14,11 +14,16 @@ from littoral.node.site import Site, parse_steps
 from littoral.node.site_problems import Place
 from littoral.node.site_tables import AgentTable
 
-__all__ = ["with_default_pipelines"]
+__all__ = ["agent_of", "with_default_pipelines"]
 
 AGENT_SUFFIX = ".preprocess"
 HINT = "`pipeline = false` beside its path leaves the model's own pipeline out"
 LABELLED = ("top_k", "draw")
+
+
+def agent_of(model: str) -> str:
+    """What the agent is called that a model's own pipeline brings along, if it does."""
+    return f"{model}{AGENT_SUFFIX}"
 
 
 def with_default_pipelines(site: Site, manifests: Mapping[str, Manifest]) -> Site:
@@ -46,7 +51,7 @@ def _agent(site: Site, name: str, found: Preprocess) -> tuple[Site, str]:
     """The site with the agent in it, and what it is called there."""
     if not found.agent.startswith(BUILTIN):
         return site, found.agent
-    called = f"{name}{AGENT_SUFFIX}"
+    called = agent_of(name)
     table = AgentTable(path=found.agent, config=found.config, instances=site.models[name].instances)
     return site._replace(agents={**site.agents, called: table}), called
 

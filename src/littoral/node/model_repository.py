@@ -9,7 +9,7 @@ For one event loop; one change at a time.
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,14 +34,13 @@ from littoral.node.model_opening import (
 )
 from littoral.node.node import ServedModel, ServedVersion
 from littoral.node.pooling import Pooling, beside_threads
-from littoral.node.rebinding import Rebinding, Versions
-from littoral.node.site import Site
+from littoral.node.rebinding import Others, Rebinding, Versions
 from littoral.node.site_tables import ModelTable
 from littoral.runtime.agents import Agent
 from littoral.runtime.instance import Session
 from littoral.runtime.pool import Pool
 
-__all__ = ["READY", "UNAVAILABLE", "IndexEntry", "ModelRepository"]
+__all__ = ["READY", "UNAVAILABLE", "IndexEntry", "Left", "ModelRepository", "Opened"]
 
 READY = "READY"
 UNAVAILABLE = "UNAVAILABLE"
@@ -59,6 +58,21 @@ class IndexEntry(NamedTuple):
     version: int
     state: str
     reason: str = ""
+
+
+class Opened(NamedTuple):
+    """A model that is open, and that nobody can ask for yet."""
+
+    served: ServedModel
+    origin: Origin
+
+
+class Left(NamedTuple):
+    """What others took the place of. dropped: versions that could be asked for, or were the way back."""
+
+    before: Versions
+    dropped: Sequence[ServedVersion]
+    agents: Sequence[Pool[Agent]]
 
 
 @dataclass
@@ -100,7 +114,7 @@ class ModelRepository:
     ) -> None:
         self._models = models
         self.agents = agents
-        self._rebinding = rebinding
+        self.rebinding = rebinding
         self._pooling = pooling
         self._say = say
         self._clock = clock
@@ -111,6 +125,10 @@ class ModelRepository:
             name: _Kept(origins[name], served, origins[name].seen, served.serving.number)
             for name, served in models.items()
         }
+
+    @property
+    def served(self) -> Mapping[str, ServedModel]:
+        return self._models
 
     async def load(
         self,
@@ -131,50 +149,67 @@ class ModelRepository:
             chosen = policy or Policy.of(kept.origin.table.versions)
             return await self._load(kept, chosen, uploads or {}, are_added=are_added)
 
-    async def change(self, name: str, table: ModelTable, path: Path) -> Sequence[int]:
-        """As `load`, by another table of the site file, which counts from then on."""
-        kept = self._find(name)
-        async with self.turn:
-            before, kept.origin = kept.origin, kept.origin._replace(table=table, path=path)
-            try:
-                return await self._load(kept, Policy.of(table.versions), {})
-            except BaseException:
-                kept.origin = before
-                raise
+    async def opened(self, name: str, table: ModelTable, path: Path) -> Opened:
+        """A model that the site file did not name before, beside what serves; nothing changes. For `adopt`, or
+        `close_model`. Raises what opening it raises."""
+        for source in await asyncio.to_thread(files_seen, path):
+            await make_machine_code(source, self._pooling.signers)
+        opened = partial(open_model, name, table, path, self._pooling, clock=self._clock, say=self._say)
+        with beside_threads() as threads:
+            served, origin = await threads.run(opened)
+            if table.warm:
+                with contextlib.suppress(SandboxError):  # some models never take zeros
+                    await warm(served.serving, served.instances, threads)
+        return Opened(served, origin)
 
-    async def add(self, name: str, table: ModelTable, path: Path) -> None:
-        """A model that the site file did not name before. Raises ConflictError for one that is there, and what opening
-        it raises."""
-        async with self.turn:
-            if name in self._kept:
-                raise ConflictError(f"model `{name}` is there already")
-            for source in await asyncio.to_thread(files_seen, path):
-                await make_machine_code(source, self._pooling.signers)
-            opened = partial(open_model, name, table, path, self._pooling, clock=self._clock, say=self._say)
-            with beside_threads() as threads:
-                served, origin = await threads.run(opened)
-                if table.warm:
-                    with contextlib.suppress(SandboxError):  # some models never take zeros
-                        await warm(served.serving, served.instances, threads)
-            self._kept[name] = _Kept(origin, served, origin.seen, served.serving.number)
-            self._models[name] = served
-            self._say(f"model `{name}`: version {served.serving.number} serves, {served.model.digest[:12]}")
-            self._deployed(served, "serves")
+    def adopt(self, model: Opened) -> None:
+        """It serves from now on. Raises ConflictError for one that is there."""
+        served, origin = model
+        if served.name in self._kept:
+            raise ConflictError(f"model `{served.name}` is there already")
+        self._kept[served.name] = _Kept(origin, served, origin.seen, served.serving.number)
+        self._models[served.name] = served
+        self._say(f"model `{served.name}`: version {served.serving.number} serves, {served.model.digest[:12]}")
+        self._deployed(served, "serves")
+
+    async def opened_by(self, name: str, table: ModelTable, path: Path) -> Others:
+        """The versions of a model by another table of the site file, warm; nothing changes. For `serve`, or `discard`.
+
+        Whoever asks holds `turn`. Raises what opening a version raises.
+        """
+        origin = Origin(table, path, await asyncio.to_thread(files_seen, path))
+        kept = replace(self._find(name), origin=origin)
+        number, versions, fresh = kept.newest, dict[int, ServedVersion](), list[ServedVersion]()
+        try:
+            for number, source in await self._chosen(kept, Policy.of(table.versions), {}):
+                version = await self._version(kept, number, source, fresh)
+                versions[version.number] = version
+        except BaseException as error:
+            await asyncio.to_thread(_close, [version.pool for version in fresh])
+            await asyncio.to_thread(_rest, _only_kept(kept))
+            if isinstance(error, LittoralError | OSError):
+                self._refuse(self._find(name), number, error)
+            raise
+        return Others(versions, origin)
 
     async def remove(self, name: str) -> None:
         """A model that the site file names no more. Raises ConflictError where a pipeline uses it."""
-        kept = self._find(name)
         async with self.turn:
-            if users := self._rebinding.users(name):
-                raise ConflictError(f"model `{name}`: used by pipeline `{users[0]}`")
-            pools = [version.pool for version in _open_versions(kept)]
-            del self._models[name], self._kept[name]
-            kept.served.versions, kept.previous = {}, None
-            await asyncio.to_thread(_close, pools)
-            for pool in pools:
-                self._pooling.forget(pool)
-            self._say(f"model `{name}`: removed")
-            self._deployed(kept.served, "unloaded")
+            await self.leave(name)
+
+    async def leave(self, name: str) -> None:
+        """As `remove`, for whoever holds `turn`."""
+        kept = self._find(name)
+        if users := self.rebinding.users(name):
+            raise ConflictError(f"model `{name}`: used by pipeline `{users[0]}`")
+        pools = [version.pool for version in _open_versions(kept)]
+        del self._models[name], self._kept[name]
+        kept.served.versions, kept.previous = {}, None
+        await asyncio.to_thread(_close, pools)
+        for pool in pools:
+            self._pooling.forget(pool)
+        self._say(f"model `{name}`: removed")
+        self._deployed(kept.served, "unloaded")
 
     async def roll_back(self, name: str) -> Sequence[int]:
         """The version that served before serves again, until the next `load`. Raises ConflictError if there is none."""
@@ -193,9 +228,9 @@ class ModelRepository:
             return [version.number]
 
     async def stage(self, name: str, number: int, path: Path, sha256: str) -> ServedVersion:
-        """Opens a version beside the one that serves, warms it, and sees that the pipelines take it; nothing changes.
+        """Opens a version beside the one that serves, and warms it; nothing changes. For `serve` or `discard`.
 
-        For `serve` or `discard`. Raises as `load`.
+        Raises what opening it raises.
         """
         kept = self._find(name)
         async with self.turn:
@@ -209,7 +244,6 @@ class ModelRepository:
                 version = await threads.run(open_version, name, number, path, table, self._pooling, self._say)
             try:
                 check_state(table.state, version)
-                self._rebinding.bound(Versions({name: version}))
                 await self._warm(kept, version)
             except BaseException:
                 await asyncio.to_thread(_close, [version.pool])
@@ -219,28 +253,7 @@ class ModelRepository:
     async def stage_agent(self, name: str, path: Path, sha256: str) -> Pool[Agent]:
         """As `stage`."""
         async with self.turn:
-            pool = await self.agents.stage(name, path, sha256)
-            try:
-                self._rebinding.bound(Versions({}, {name: pool}))
-            except BaseException:
-                await self.agents.discard([pool])
-                raise
-            return pool
-
-    async def change_agents(self, site: Site, names: Iterable[str]) -> Versions:
-        """They are as this site file has them, all from the same request on; what served before, for the way back.
-
-        Raises ConflictError where a pipeline does not take them, and what opening them raises; all is as it was then.
-        """
-        pools: dict[str, Pool[Agent]] = {}
-        try:
-            for name in names:
-                pools[name] = await self.agents.opened(site, name)
-            return await self.serve(Versions({}, pools))
-        except BaseException:
-            async with self.turn:
-                await self.agents.discard(pools.values())
-            raise
+            return await self.agents.stage(name, path, sha256)
 
     async def serve(self, staged: Versions) -> Versions:
         """From now on these serve, all of them between the same two requests; what served before, for the way back.
@@ -248,22 +261,46 @@ class ModelRepository:
         Raises ConflictError where a pipeline does not take them; everything is as it was then.
         """
         async with self.turn:
-            before = {name: self._find(name).served.serving for name in staged.models}
-            agents = {name: self.agents.served[name].pool for name in staged.agents}
-            for name, version in staged.models.items():
-                version.pool.wake()
-                await self._warm(self._find(name), version)
-            for pool in staged.agents.values():
-                pool.wake()
-            left = self._put(staged)
-            await asyncio.to_thread(_rest, [one.pool for one in before.values() if not self._serves(one.pool)])
-            await self.agents.settle(left)
-            return Versions(before, agents)
+            await self.woken(staged)
+            bound = self.rebinding.bound(staged)
+            left = self.put(staged)
+            self.rebinding.put(bound)
+            await self.settle(left)
+            return left.before
+
+    async def woken(self, staged: Versions) -> None:
+        """They have their instances, before they serve. Whoever asks holds `turn`."""
+        for name, version in staged.models.items():
+            version.pool.wake()
+            await self._warm(self._find(name), version)
+        for pool in staged.agents.values():
+            pool.wake()
+
+    def put(self, staged: Versions) -> Left:
+        """From now on these serve, all of them between the same two requests; pipelines are the caller's, who holds
+        `turn`, has called `woken`, and hands what is given to `settle`."""
+        before = {name: self._find(name).served.serving for name in staged.models}
+        agents = {name: self.agents.served[name].pool for name in staged.agents}
+        dropped = [one for name in staged.models for one in _open_versions(self._find(name))]
+        for name, version in staged.models.items():
+            self._put(name, version, staged.others.get(name))
+        return Left(Versions(before, agents), dropped, self.agents.put(staged.agents, staged.instances))
+
+    async def settle(self, left: Left) -> None:
+        """Nobody new comes to what served before: it rests, or is closed. Whoever asks holds `turn`."""
+        pools = [one.pool for one in (*left.before.models.values(), *left.dropped)]
+        await asyncio.to_thread(_rest, [pool for pool in pools if not self._serves(pool)])
+        held = {version.pool for kept in self._kept.values() for version in _open_versions(kept)}
+        for pool in {one.pool for one in left.dropped} - held:
+            self._pooling.forget(pool)
+        await self.agents.settle(left.agents)
 
     async def discard(self, staged: Versions) -> None:
         """Closes what was opened for `serve`, if nobody has it."""
         held = {version.pool for kept in self._kept.values() for version in _open_versions(kept)}
-        await asyncio.to_thread(_close, [one.pool for one in staged.models.values() if one.pool not in held])
+        pools = [one.pool for one in staged.models.values() if not self._serves(one.pool)]
+        await asyncio.to_thread(_rest, pools)
+        await asyncio.to_thread(_close, [pool for pool in pools if pool not in held])
         await self.agents.discard(staged.agents.values())
 
     async def unload(self, name: str) -> None:
@@ -333,16 +370,13 @@ class ModelRepository:
     async def _load(
         self, kept: _Kept, policy: Policy, uploads: Mapping[int, Source], *, are_added: bool = False
     ) -> Sequence[int]:
-        name, number = kept.served.name, kept.newest
+        number = kept.newest
         kept.seen = await asyncio.to_thread(files_seen, kept.origin.path)
         fresh: list[ServedVersion] = []
         try:
-            sources = await self._sources(kept, uploads, are_added)
-            if kept.origin.path in sources.values():
-                policy = Policy()
             versions = {}
-            for number in policy.choose(sources, f"model `{name}`"):
-                version = await self._version(kept, number, sources[number], fresh)
+            for number, source in await self._chosen(kept, policy, uploads, are_added=are_added):
+                version = await self._version(kept, number, source, fresh)
                 versions[version.number] = version
             await self._flip(kept, versions)
         except BaseException as error:
@@ -355,6 +389,14 @@ class ModelRepository:
         kept.is_held = bool(uploads)
         kept.refused = {}
         return sorted(versions)
+
+    async def _chosen(
+        self, kept: _Kept, policy: Policy, uploads: Mapping[int, Source], *, are_added: bool = False
+    ) -> list[tuple[int, Source]]:
+        sources = await self._sources(kept, uploads, are_added)
+        if kept.origin.path in sources.values():
+            policy = Policy()
+        return [(number, sources[number]) for number in policy.choose(sources, f"model `{kept.served.name}`")]
 
     async def _sources(self, kept: _Kept, uploads: Mapping[int, Source], are_added: bool) -> Mapping[int, Source]:
         fresh = {number or kept.newest + 1: data for number, data in uploads.items()}
@@ -398,12 +440,12 @@ class ModelRepository:
 
     async def _flip(self, kept: _Kept, versions: Mapping[int, ServedVersion]) -> None:
         served, serving = kept.served, versions[max(versions)]
-        bound = self._rebinding.bound(Versions({served.name: serving})) if serving is not served.serving else {}
+        bound = self.rebinding.bound(Versions({served.name: serving})) if serving is not served.serving else {}
         before, dropped = served.serving, list(_open_versions(kept))
         if before is not serving and served.is_loaded:
             kept.previous = before
         served.serving, served.versions = serving, versions
-        self._rebinding.put(bound)
+        self.rebinding.put(bound)
         if before is not serving:
             kept.swaps += 1
             self._say(f"model `{served.name}`: version {serving.number} serves, {serving.model.digest[:12]}")
@@ -414,24 +456,19 @@ class ModelRepository:
             if kept.previous is None or pool is not kept.previous.pool:
                 self._pooling.forget(pool)
 
-    def _put(self, serving: Versions) -> list[Pool[Agent]]:
-        """In place, without a pause in which anybody could ask. Agents' pools that are left."""
-        bound = self._rebinding.bound(serving)
-        for name, version in serving.models.items():
-            kept = self._find(name)
-            served, before = kept.served, kept.served.serving
-            if before is not version and served.is_loaded:
-                kept.previous = before
-            served.serving, served.versions = version, {version.number: version}
-            kept.swaps += before is not version
-        left = self.agents.put(serving.agents)
-        self._rebinding.put(bound)
-        for name, version in serving.models.items():
-            kept = self._find(name)
-            kept.newest, kept.is_held, kept.refused = max(kept.newest, version.number), True, {}
-            self._say(f"model `{name}`: version {version.number} serves, {version.model.digest[:12]}")
-            self._deployed(kept.served, "serves")
-        return left
+    def _put(self, name: str, version: ServedVersion, others: Others | None) -> None:
+        kept = self._find(name)
+        served, before = kept.served, kept.served.serving
+        if before is not version and served.is_loaded:
+            kept.previous = before
+        versions = {version.number: version} if others is None else others.versions
+        served.serving, served.versions = version, versions
+        kept.swaps += before is not version
+        kept.newest, kept.is_held, kept.refused = max(kept.newest, *versions), others is None, {}
+        if others is not None:
+            kept.origin, kept.seen = others.origin, others.origin.seen
+        self._say(f"model `{name}`: version {version.number} serves, {version.model.digest[:12]}")
+        self._deployed(served, "serves")
 
     def _serves(self, pool: Pool[Session]) -> bool:
         return any(version.pool is pool for kept in self._kept.values() for version in kept.served.versions.values())

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from littoral.node.config.hot import Hot, log_options
 from littoral.node.config.texts import read_text
 from littoral.node.http import application
 from littoral.node.mqtt.service import mqtt_routes
-from littoral.node.node import Node
 from littoral.node.observed import Observed
 from littoral.node.oip import Inference, grpc_interface
 from littoral.node.opened_access import open_access, open_certificates
@@ -108,8 +107,8 @@ async def serve(
             serving(handler, host=host, port=port, limits=limits, grace_s=GRACE_S, certificates=certificates) as server,
             grpc_interface(site, inference, _say, access) as grpc,
             mqtt_routes(without_undelivered(site), node, observed),
-            reloading(Hot(node, observed, server, read, _say), link),
-            _updating(local, site, node, observed, stopped.set),
+            reloading(hot := Hot(node, observed, server, read, _say, _brought(local)), link),
+            _updating(local, site, hot, observed, stopped.set),
             signs_of_life(link),
         ):
             observed.served_by(server, grpc)
@@ -146,9 +145,15 @@ def _begin_updates(site: Site) -> "Local | None":
     return begin(site, SYSTEM)
 
 
+def _brought(local: "Local | None") -> Collection[str]:
+    """Roles of the deployment that runs."""
+    running = None if local is None else local.deployments.running
+    return () if running is None else running.items.keys()
+
+
 @contextlib.asynccontextmanager
 async def _updating(
-    local: "Local | None", site: Site, node: Node, observed: Observed, restart: Callable[[], None]
+    local: "Local | None", site: Site, hot: Hot, observed: Observed, restart: Callable[[], None]
 ) -> AsyncIterator[None]:
     if local is None:
         yield
@@ -157,7 +162,7 @@ async def _updating(
         raise SetupError(f"{site.file}: `updates` needs an extra", hint='pip install "littoral[fleet]"')
     from littoral.node.updates.service import updating
 
-    async with updating(local, site, node, observed, say=_say, restart=restart):
+    async with updating(local, site, hot, observed, say=_say, restart=restart):
         yield
 
 

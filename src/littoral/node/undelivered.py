@@ -1,47 +1,33 @@
 """What of a site file waits for a fleet's first deployment: it is left out until then, with all that needs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from littoral.node.site import Site, inner_steps
-from littoral.node.site_tables import ForEachStepTable, StepTable
+from littoral.node.site_tables import AgentTable, ForEachStepTable, StepTable
 from littoral.node.updates_tables import delivered_name
 
-__all__ = ["stands_alone", "undelivered", "without_undelivered"]
+__all__ = ["undelivered", "without_undelivered"]
 
 _T = TypeVar("_T")
 
 
-def undelivered(site: Site) -> frozenset[str]:
-    """Models, agents and pipelines that cannot be there yet, by name."""
-    models = {n for n, table in site.models.items() if _waits(table.path) and not _has_version(site, table.path)}
-    agents = {
-        n
-        for n, table in site.agents.items()
-        if _waits(table.path) and not site.path_of(site.agent_path(table)).exists()
-    }
+def undelivered(site: Site, brought: Collection[str] | None = None) -> frozenset[str]:
+    """Models, agents and pipelines that cannot be there yet, by name. brought: roles, such as `models/NAME`, that a
+    deployment has; default: what lies in the data folder."""
+    models = {n for n, table in site.models.items() if not _has_model(site, table.path, brought)}
+    agents = {n for n, table in site.agents.items() if not _has_agent(site, table, brought)}
     if not models and not agents:
         return frozenset()
     pipelines = {name for name, steps in site.pipelines.items() if _needs(steps, models, agents)}
     return frozenset(models | agents | pipelines)
 
 
-def stands_alone(site: Site, model: str) -> bool:
-    """Whether nothing else of the site file is made of it: it is asked for by its name alone."""
-    one = {model}
-    return (
-        not site.models[model].pipeline
-        and not any(_needs(steps, one, set()) for steps in site.pipelines.values())
-        and not any(_is_of(table.model, frozenset(one)) for table in site.collections.values())
-        and not any(model in table.models for table in site.tenants)
-    )
-
-
-def without_undelivered(site: Site) -> Site:
+def without_undelivered(site: Site, brought: Collection[str] | None = None) -> Site:
     """The same site, without them."""
-    if site.updates is None or not (gone := undelivered(site)):
+    if site.updates is None or not (gone := undelivered(site, brought)):
         return site
     pipelines = {name: steps for name, steps in site.pipelines.items() if name not in gone}
     mqtt = site.mqtt
@@ -65,12 +51,16 @@ def without_undelivered(site: Site) -> Site:
     )
 
 
-def _waits(path: str) -> bool:
-    return delivered_name(path) is not None
+def _has_model(site: Site, path: str, brought: Collection[str] | None) -> bool:
+    if (name := delivered_name(path)) is None:
+        return True
+    return any(site.path_of(path).glob("*/model.wasm")) if brought is None else f"models/{name}" in brought
 
 
-def _has_version(site: Site, path: str) -> bool:
-    return any(site.path_of(path).glob("*/model.wasm"))
+def _has_agent(site: Site, table: AgentTable, brought: Collection[str] | None) -> bool:
+    if (name := delivered_name(table.path)) is None:
+        return True
+    return site.path_of(site.agent_path(table)).exists() if brought is None else f"agents/{name}" in brought
 
 
 def _left(tables: Mapping[str, _T], gone: frozenset[str]) -> dict[str, _T]:

@@ -291,8 +291,9 @@ async def _repository(
         return open_pipeline(now, name, given, held.get, clock)
 
     def open_pool(name: str, path: Path, sha256: str) -> Pool[Agent]:
-        table = msgspec.structs.replace(site.agents[name], path=str(path.absolute()), sha256=sha256)
-        return _open_agent(site, name, table, guests).pool
+        now = own_pipelines.guests.site
+        table = msgspec.structs.replace(now.agents[name], path=str(path.absolute()), sha256=sha256)
+        return _open_agent(now, name, table, guests).pool
 
     def open_new(site: Site, name: str) -> ServedAgent:
         with naming(site, f"agents.{name}"):

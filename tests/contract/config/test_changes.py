@@ -66,7 +66,7 @@ CASES = {
     "pipelines.embedder": (
         "[limits]",
         '[pipelines.embedder]\nsteps = [{ model = "embedder" }]\n[limits]',
-        Needs.RESTART,
+        Needs.HOT,
     ),
     "pipelines.embed": ("steps = [", 'steps = [{ step = "normalize" }, ', Needs.HOT),
     "auth": ("[auth]", "", Needs.RESTART),
@@ -129,13 +129,13 @@ def test_the_order_of_tenants_is_no_change() -> None:
     assert changes(site(TEXT + TENANTS + BOLT), site(TEXT + BOLT + TENANTS)) == []
 
 
-def test_a_whole_model_without_a_pipeline_comes_and_goes_while_it_serves() -> None:
+def test_a_whole_model_comes_and_goes_while_it_serves() -> None:
+    """With the pipeline that it brings along; whether it has one is not changed."""
     spare = TEXT.replace("[models.embedder]", '[models.spare]\npath = "a.wasm"\npipeline = false\n\n[models.embedder]')
     own = spare.replace("pipeline = false\n", "")
-    for one, other in ((TEXT, spare), (spare, TEXT)):
+    for one, other in ((TEXT, spare), (spare, TEXT), (TEXT, own), (own, TEXT)):
         assert [(row.key, row.needs) for row in changes(site(one), site(other))] == [("models.spare", Needs.HOT)]
-    for one, other in ((TEXT, own), (own, TEXT), (own, spare)):
-        assert {row.needs for row in changes(site(one), site(other))} == {Needs.RESTART}
+    assert {row.needs for row in changes(site(own), site(spare))} == {Needs.RESTART}
 
 
 AGENT = '\n[agents.decode]\npath = "builtin:image"\nconfig = { width = 8 }\n'
@@ -150,7 +150,9 @@ AGENT = '\n[agents.decode]\npath = "builtin:image"\nconfig = { width = 8 }\n'
         (AGENT, AGENT + 'grants = ["littoral.log"]\n', "decode.grants", Needs.HOT),
         (AGENT, AGENT + "memory_mb = 32\n", "decode.memory_mb", Needs.HOT),
         (AGENT, AGENT.replace("builtin:image", "own.wasm"), "decode.path", Needs.HOT),
-        (AGENT, AGENT + "instances = { min = 2, max = 2 }\n", "decode.instances.min", Needs.RESTART),
+        (AGENT, AGENT + "instances = { min = 2, max = 2 }\n", "decode.instances.min", Needs.HOT),
+        (AGENT, AGENT + "quarantine = { failures = 2 }\n", "decode.quarantine.failures", Needs.HOT),
+        (AGENT, AGENT + "compile = { time_s = 2 }\n", "decode.compile.time_s", Needs.HOT),
     ],
 )
 def test_agents_come_and_go_and_have_other_settings_while_it_serves(
@@ -160,29 +162,20 @@ def test_agents_come_and_go_and_have_other_settings_while_it_serves(
     assert (first.key, first.needs) == (f"agents.{key}", needs)
 
 
-def test_what_may_fit_together_alone_needs_a_restart() -> None:
-    """An agent that gives something else and a pipeline that takes it: neither fits the other one of before."""
-    agent, steps = (AGENT, AGENT.replace("8", "9")), ("steps = [", 'steps = [{ step = "normalize" }, ')
-    model = ('path = "embedder.wasm"', 'path = "other.wasm"')
-    found = changes(site(TEXT + AGENT), site(TEXT.replace(*steps) + agent[1]))
-    assert {row.key: row.needs for row in found} == {
-        "agents.decode.config.width": Needs.RESTART,
-        "pipelines.embed": Needs.RESTART,
-    }
-    found = changes(site(TEXT), site(TEXT.replace(*steps).replace(*model)))
-    assert {row.key: row.needs for row in found} == {
-        "models.embedder.path": Needs.HOT,
-        "pipelines.embed": Needs.RESTART,
-    }
-    found = changes(
-        site(TEXT), site(TEXT.replace('[pipelines.embed]\nsteps = [{ model = "embedder" }]', "").replace(*model))
-    )
+FLEET = '\n[updates]\ntrust = "fleet.json"\n'
+PLACED = '\n[mesh]\nsite = "shop"\n\n[placement]\n'
+
+
+@pytest.mark.parametrize("more", ["", FLEET, PLACED])
+def test_what_may_fit_together_alone_counts_together(more: str) -> None:
+    """An agent, a model and steps of which none fits the others of before."""
+    other = TEXT.replace("steps = [", 'steps = [{ step = "normalize" }, ').replace("embedder.wasm", "other.wasm")
+    found = changes(site(TEXT + AGENT + more), site(other + AGENT.replace("8", "9") + more))
     assert {row.key: row.needs for row in found} == {
         "models.embedder.path": Needs.HOT,
-        "pipelines.embed": Needs.RESTART,
+        "agents.decode.config.width": Needs.HOT,
+        "pipelines.embed": Needs.HOT,
     }
-    found = changes(site(TEXT + AGENT), site(TEXT.replace("body_s = 5.0", "body_s = 6.0") + agent[1]))
-    assert {row.needs for row in found} == {Needs.HOT}
 
 
 def test_other_steps_of_a_pipeline_that_is_named_elsewhere_need_a_restart() -> None:

@@ -52,12 +52,6 @@ def _is_less(before: Any, after: Any) -> bool:
     return _is_gone(before, after) or (before is not None and after < before)
 
 
-def _is_plain_model(before: Any, after: Any) -> bool:
-    """It comes or goes as a whole, with no pipeline of its own."""
-    whole = before if after is None else after
-    return None in (before, after) and isinstance(whole, Mapping) and whole.get("pipeline") is False
-
-
 def _is_tenant(before: Any, after: Any) -> bool:
     """It comes as a whole."""
     return before is None and isinstance(after, Mapping) and "quota" in after
@@ -131,7 +125,7 @@ RULES = (
     _Rule("limits.*", Needs.HOT, "for connections that begin after it"),
     _Rule("telemetry.logs.*", Needs.HOT),
     _Rule("telemetry.traces.ratio", Needs.HOT),
-    _Rule("models.?*", Needs.HOT, "", _is_plain_model),
+    _Rule("models.?*", Needs.HOT, "", _is_whole_table),
     _Rule("models.*.path", Needs.HOT),
     _Rule("models.*.versions", Needs.HOT),
     _Rule("models.*.sha256", Needs.HOT),
@@ -145,6 +139,9 @@ RULES = (
     _Rule("agents.*.memory_mb", Needs.HOT),
     _Rule("agents.*.deadline_ms", Needs.HOT),
     _Rule("agents.*.grants", Needs.HOT),
+    _Rule("agents.*.instances.*", Needs.HOT),
+    _Rule("agents.*.quarantine.*", Needs.HOT),
+    _Rule("agents.*.compile.*", Needs.HOT),
     _Rule("pipelines.?*", Needs.HOT, "", _is_whole),
     _Rule("pipelines.?*", Needs.HOT, "what is under way ends by the steps of before"),
     _Rule("*", Needs.RESTART),
@@ -157,23 +154,7 @@ def changes(before: Site, after: Site) -> list[Change]:
     found = [
         _judged(*found) for name in TABLES for found in _differences(_plain(before, name), _plain(after, name), name)
     ]
-    is_apart = len({kind for kind in map(_changed, found) if kind}) > 1
-    return [
-        change
-        if _is_free(change, before, after) and not (is_apart and _changed(change) in ("agents", "pipelines"))
-        else change._replace(needs=Needs.RESTART)
-        for change in found
-    ]
-
-
-def _changed(change: Change) -> str:
-    """Of what has another side from then on, its table: two such may fit together and neither fit what was there, so
-    they are taken all at once, by a restart.
-    """
-    table, _, rest = change.key.partition(".")
-    is_other = "." in rest or None not in (change.before, change.after)
-    is_gone = table == "pipelines" and change.after is None  # until it has gone what changes must fit it
-    return table if table in ("models", "agents", "pipelines") and (is_other or is_gone) else ""
+    return [change if _is_free(change, before, after) else change._replace(needs=Needs.RESTART) for change in found]
 
 
 def is_hot(found: Sequence[Change]) -> bool:
@@ -189,21 +170,15 @@ def check_changes(found: Sequence[Change], file: object) -> None:
 
 
 def _is_free(change: Change, *sites: Site) -> bool:
-    """Whether nothing else of a site goes by an agent or a pipeline that comes or goes, or a pipeline that has other
-    steps: a migration, a placement, a fleet, a model that brings a pipeline of the same name. A pipeline with other
-    steps is named nowhere else, either.
+    """Whether nothing else of a site goes by a pipeline that comes or goes, or has other steps: a migration. A pipeline
+    with other steps is named nowhere else, either.
     """
     table, _, name = change.key.partition(".")
-    if table == "agents":
-        return all(site.placement is None and site.updates is None for site in sites)
     if table != "pipelines":
         return True
     is_whole = None in (change.before, change.after)
     return not any(
-        site.placement is not None
-        or site.updates is not None
-        or name in site.models
-        or any(collection.migrate is not None for collection in site.collections.values())
+        any(collection.migrate is not None for collection in site.collections.values())
         or not (is_whole or name not in _texts({one: _plain(site, one) for one in TABLES if one != table}))
         for site in sites
     )

@@ -19,7 +19,7 @@ from littoral import settings
 from littoral.artifact.model import write_atomically
 from littoral.artifact.sections import digest
 from littoral.errors import ConflictError, NotFoundError, NotOfferedError, SettingError, UnavailableError
-from littoral.node.config.changes import changes, is_hot
+from littoral.node.config.changes import Needs, changes, is_hot
 from littoral.node.config.texts import PREVIOUS, SiteTexts, read_text
 from littoral.node.making.site_text import with_model, with_version, without_model
 from littoral.node.making.taking import Taken
@@ -181,8 +181,9 @@ async def _apply(site: Site, text: bytes) -> None:
     except SettingError as error:
         raise ConflictError(error.message, hint=error.hint) from error
     if not is_hot(found):
+        keys = ", ".join(f"`{change.key}`" for change in found if change.needs is not Needs.HOT)
         raise ConflictError(
-            "this needs a restart of the node: the model has a pipeline of its own",
+            f"this needs a restart of the node: {keys}",
             hint="take it out by hand: `littoral config apply`",
         )
     new = SiteTexts(site.file).folder / ".asked.toml"

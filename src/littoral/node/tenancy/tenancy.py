@@ -29,7 +29,6 @@ from littoral.node.tenancy.opening import (
 )
 from littoral.node.tenancy.tenant import Tenant
 from littoral.node.tenant_hosts import SharedHosts
-from littoral.node.undelivered import without_undelivered
 from littoral.vault import KeyRing
 from littoral.vectors.collections import Collections
 
@@ -124,12 +123,19 @@ class Tenancy:
 
         return back
 
+    def follow_live(self, guests: Guests) -> None:
+        """What was bound by models and agents that were to serve is bound by those that do, from now on."""
+        self._guests = guests
+        for name, bound in self._bound.found.items():
+            vector_models = bound.guests.vector_models.with_agents(guests.agents)
+            own = bound.guests._replace(models=guests.models, agents=guests.agents, vector_models=vector_models)
+            self._bound.found[name] = bound._replace(guests=own)
+
     async def add(self, site: Site, name: str) -> None:
-        """One that the site file has now. Raises as `bind`; nothing of it is there then."""
+        """One that the site file, of what is there, has now. Raises as `bind`; nothing of it is there then."""
         node, guests = self._node, self._guests
         assert node is not None, "tenants come once the node serves"
         assert guests is not None, "a node that serves has models"
-        site = without_undelivered(site)
         table = next(one for one in site.tenants if one.name == name)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self._leave, name)
@@ -145,7 +151,6 @@ class Tenancy:
         """
         guests, before, tenant = self._guests, self._bound.found[name], self.served[name]
         assert guests is not None, "a node that serves has models"
-        site = without_undelivered(site)
         table = next(one for one in site.tenants if one.name == name)
         collections = before.room.collections
         undo.push_async_callback(_go_back, collections, collections.count_max, collections.names())

@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import littoral
 from littoral.clock import Clock
 from littoral.errors import ConflictError, LittoralError, NodeError, PeerError, TooLargeError, TrustError
-from littoral.node.node import Node
-from littoral.node.rebinding import Versions
+from littoral.node.config.hot import Hot
 from littoral.node.site import Site
 from littoral.node.updates.conditions import needs_later_release, opens_after_s
 from littoral.node.updates.dashboards import check_boards
@@ -31,6 +30,9 @@ from littoral.node.updates.staging import GateTrippedError, Staging
 from littoral.updates.deployment.gates import judge
 from littoral.updates.deployment.machine import Back, Do, Event, Lost, Refused, Step, Told
 from littoral.updates.deployment.plans import Item, Plan
+
+if TYPE_CHECKING:
+    from littoral.node.rebinding import Versions
 
 __all__ = ["Fetch", "Installer"]
 
@@ -67,7 +69,7 @@ class Installer:
     def __init__(
         self,
         local: Local,
-        node: Node,
+        hot: Hot,
         site: Site,
         fetch: Fetch,
         *,
@@ -80,8 +82,8 @@ class Installer:
         self._table = site.updates
         self.local = local
         self.counts = Counts(Counter(), Counter(), Counter(), Counter())
-        self._node = node
-        self._site = site
+        self._hot = hot
+        self._node = hot.node
         self._fetch = fetch
         self._clock = clock
         self._say = say
@@ -89,14 +91,15 @@ class Installer:
         self._rng = rng
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="littoral-updates")
         self._changed = asyncio.Event()
-        self._before = Versions()
+        self._before: tuple[Site, Versions] | None = None
         self._is_aligned = asyncio.Event()
         self._mirror: Mirror | None = None
         self._watched: list[Lane] = []
+        self._watched_of: Plan | None = None
         self._retries = 0
         self._opened = local.deployments.running
-        self._differences = Differences(site, node)
-        self._staging = Staging(site, node, local.store, self._differences, clock)
+        self._differences = Differences(site, hot.node)
+        self._staging = Staging(site, hot, local.store, self._differences, clock)
         self._sites = SiteFiles(site, local.folder, local.disk, local.store)
         self.listeners: list[Callable[[], None]] = []
 
@@ -233,8 +236,10 @@ class Installer:
     async def _warm(self) -> None:
         """Opens what is new beside what serves, and runs the vectors that came with it."""
         plan = self._plan()
-        await self._staging.open(plan)
-        await asyncio.to_thread(self._sites.check, plan)
+        await self._staging.open(plan, await self._site_of(plan))
+
+    async def _site_of(self, plan: Plan) -> Site:
+        return await asyncio.to_thread(self._sites.of, plan, self._hot.site)
 
     def _start_mirror(self) -> None:
         self._mirror = Mirror(self._staging.lanes(self._rng))
@@ -258,36 +263,52 @@ class Installer:
         await self._ask_hook(plan)
 
     async def _flip(self) -> None:
+        """All of it between two requests, and only then the supervisor and the file hear of it; or by a restart."""
         plan = self._plan()
-        restarts = self._differences.need_restart(plan, self._opened)
-        if restarts and self._restart is None:
-            raise ConflictError("this deployment needs a restart of the node, which nobody would start again")
+        site, before = await self._site_of(plan), self._hot.site
         has_other_site = self._differences.has_other_site(plan, self._opened)
-        await self._on_disk(lambda: self.local.deployments.flip(restarts=restarts or has_other_site))
+        goes_on = self._hot.takes(site, plan.items)
+        if not goes_on and not has_other_site and self._restart is None:
+            raise ConflictError("this deployment needs a restart of the node, which nobody would start again")
+        await self._on_disk(lambda: self.local.deployments.flip(restarts=not goes_on))
+        self._opened = plan  # whatever becomes of it: where it fails, what serves is put right by `_align`
         await self._on_disk(self.local.show)
-        self._watched = []
+        self._watch_back(None)
         self._tell()
         self._record(Back())
+        if goes_on:
+            self._before = before, await self._staging.serve(plan, site)
         if has_other_site:
             await self._sites.apply(plan)  # which may end this process
-        if restarts:
-            self._say(f"deployment {plan.deployment}: the node is started anew")
-            assert self._restart is not None
-            self._restart()
-            await asyncio.Event().wait()  # for the end of this process
-        self._before = await self._staging.serve()
-        self._opened = plan
-        await self._staging.open_and_close(plan)
+        if not goes_on:
+            await self._start_anew(f"deployment {plan.deployment}: the node is started anew")
+
+    async def _start_anew(self, why: str) -> None:
+        if self._restart is None:
+            raise ConflictError("a restart of the node is needed, and nobody would start it again")
+        self._say(why)
+        self._is_aligned.set()
+        self._restart()
+        await asyncio.Event().wait()  # for the end of this process
 
     async def _watch(self) -> None:
         plan = self._plan()
-        await self._sites.wait_for(plan)
+        await self._finish(plan)
         until = self._clock.monotonic() + plan.gates.watch_s
         while self._clock.monotonic() < until:
             self._judge(plan)
             await asyncio.sleep(min(LOOK_S, max(0.01, until - self._clock.monotonic())))
         self._judge(plan)
         await self._ask_hook(plan)
+
+    async def _finish(self, plan: Plan) -> None:
+        """What a process that ended may have left between what the node served and what the site file says."""
+        site = await self._site_of(plan)
+        if not self._sites.is_said(plan) and self._hot.takes(site, plan.items):
+            await self._staging.serve_plan(plan, site)
+            with contextlib.suppress(NodeError):  # another process may be about to
+                await self._sites.apply(plan)
+        await self._sites.wait_for(plan)
 
     def _judge(self, plan: Plan) -> None:
         if self._mirror is None:
@@ -316,16 +337,20 @@ class Installer:
         )
 
     async def _serve_before(self) -> None:
-        """At once, while the versions before are still at hand; what is written follows."""
-        before, self._before = self._before, Versions()
+        """At once, while the versions before are still at hand; what is written follows, by `_align`."""
+        before, self._before = self._before, None
         plan = self.local.deployments.way_back
-        if self.local.deployments.journal.state != "active" or before.is_empty or plan is None:
+        if self.local.deployments.journal.state != "active" or before is None or plan is None:
             return
-        await self._staging.serve_again(before)
-        if self._differences.come(plan) or self._differences.go(plan):
-            return  # `_align` does the rest
-        self._opened = plan
-        self._watched = self._staging.watched(plan)
+        site, versions = before
+        with contextlib.suppress(LittoralError, OSError):  # then `_align` does that, too, and tells
+            await self._hot.serve(site, plan.items, versions)
+            self._watch_back(plan)
+
+    def _watch_back(self, plan: Plan | None) -> None:
+        """What serves again is watched from the first moment on."""
+        if plan is None or plan is not self._watched_of:
+            self._watched_of, self._watched = plan, [] if plan is None else self._staging.watched(plan)
 
     async def aligned(self) -> None:
         """Returns when what serves is what was decided, or this process ends for it."""
@@ -346,18 +371,15 @@ class Installer:
         await self._stop_mirror()
         await self._on_disk(self.local.show)
         self._say(f"back to deployment {0 if running is None else running.deployment}")
-        await self._sites.go_back(running, before)
-        if running is None or self._differences.need_restart(running, before):
-            if self._restart is None:
-                raise ConflictError("the way back needs a restart of the node, which nobody would start again")
-            self._is_aligned.set()
-            self._restart()
-            await asyncio.Event().wait()
-        assert running is not None
-        await self._staging.serve_plan(running)
-        await self._staging.open_and_close(running)
+        site = await asyncio.to_thread(self._sites.former, running, before, self._hot.site)
+        brought = {} if running is None else running.items
+        if goes_on := self._hot.takes(site, brought):
+            await self._staging.serve_plan(running, site)
+        await self._sites.go_back(running, before)  # which may end this process
+        if not goes_on:
+            await self._start_anew("the way back: the node is started anew")
         self._opened = running
-        self._watched = self._staging.watched(running)
+        self._watch_back(running)
 
     async def _take(self, event: Event) -> bool:
         deployments = self.local.deployments

@@ -15,7 +15,7 @@ from typing import Any
 import littoral
 from littoral.clock import Clock
 from littoral.errors import ConflictError, InputError, LittoralError
-from littoral.node.node import Node
+from littoral.node.config.hot import Hot
 from littoral.node.observed import Observed
 from littoral.node.site import Site
 from littoral.node.updates.asks import answer
@@ -58,7 +58,7 @@ class Updates:
     def __init__(
         self,
         local: Local,
-        node: Node,
+        hot: Hot,
         site: Site,
         observed: Observed,
         *,
@@ -70,7 +70,7 @@ class Updates:
         assert site.updates is not None
         self._table = site.updates
         self._site = site
-        self._node = node
+        self._node = hot.node
         self._observed = observed
         self._clock = clock
         self._say = say
@@ -87,7 +87,7 @@ class Updates:
         self._client: TrustedClient | None = None
         self._floor: int | None = None
         self._ends = threading.Event()
-        self.installer = Installer(local, node, site, self._fetch, clock=clock, say=say, restart=restart, rng=self._rng)
+        self.installer = Installer(local, hot, site, self._fetch, clock=clock, say=say, restart=restart, rng=self._rng)
         self._reports = Reports(
             local.disk, bytes_max=self._table.reports_mb << 20, age_max_s=self._table.reports_days * DAY_S
         )
@@ -387,7 +387,7 @@ class Updates:
 async def updating(
     local: Local | None,
     site: Site,
-    node: Node,
+    hot: Hot,
     observed: Observed,
     *,
     say: Callable[[str], None],
@@ -397,8 +397,8 @@ async def updating(
     if local is None:
         yield None
         return
-    updates = Updates(local, node, site, observed, clock=node.clock, say=say, restart=restart)
-    node.updates = updates
+    updates = Updates(local, hot, site, observed, clock=hot.node.clock, say=say, restart=restart)
+    hot.node.updates = updates
     observed.sources.append(lambda: list(updates.readings()))
     running = asyncio.create_task(updates.run())
     try:

@@ -4,6 +4,7 @@ What the file said before the first deployment is kept, for the way back.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -36,19 +37,35 @@ class SiteFiles:
         self._disk = disk
         self._store = store
 
-    def check(self, plan: Plan) -> None:
-        """Raises SettingError for a file that is wrong, that would lose data, or leave the fleet."""
+    def of(self, plan: Plan, now: Site) -> Site:
+        """As the node would read the plan's file; now: what it runs, and what it goes on with where a plan has none.
+
+        Raises SettingError for a file that is wrong, that would lose data, or leave the fleet.
+        """
         if (item := plan.items.get(ROLE)) is None:
-            return
-        after = parse_site(self._store.path(item.sha256).read_bytes(), self._site.file)
+            return now
+        after = self._read(self._store.path(item.sha256).read_bytes(), now)
         if after.updates is None:
             raise SettingError(f"`{item.target}` has no table `updates`: the node would leave its fleet")
-        check_changes(changes(self._site, after), item.target)
+        check_changes(changes(now, after), item.target)
+        return after
+
+    def former(self, running: Plan | None, bad: Plan | None, now: Site) -> Site:
+        """As `of`, of what was before a plan that is left, if that one's file is there. Raises SettingError."""
+        text = self._former(running, bad)
+        return now if text is None else self._read(text, now)
+
+    def _read(self, text: bytes, now: Site) -> Site:
+        """A node may listen elsewhere than its file says: then it goes on so, as long as the file says the same."""
+        site = parse_site(text, self._site.file)
+        with contextlib.suppress(LittoralError):
+            if parse_site(read_text(self._site.file), self._site.file).node.listen == site.node.listen:
+                return site.listening_at(now.listen)
+        return site
 
     async def apply(self, plan: Plan) -> None:
         """What the plan says. Raises NodeError where the node does not serve with it; then it is as it was."""
-        item = plan.items.get(ROLE)
-        if item is None or self.is_there(item):
+        if (item := plan.items.get(ROLE)) is None or self.is_said(plan):
             return
         if self._disk.read(BEFORE) is None:
             await asyncio.to_thread(self._disk.replace, BEFORE, read_text(self._site.file))
@@ -68,12 +85,16 @@ class SiteFiles:
 
     async def wait_for(self, plan: Plan) -> None:
         """Returns when the file says what the plan does. Raises NodeError where it does not for a minute."""
-        item = plan.items.get(ROLE)
         for _ in range(round(WAIT_S / LOOK_S)):
-            if item is None or self.is_there(item):
+            if self.is_said(plan):
                 return
             await asyncio.sleep(LOOK_S)
         raise NodeError(f"the site file was taken back: {self._said()}")
+
+    def is_said(self, plan: Plan) -> bool:
+        """Whether the file says what the plan does, if that says anything of it."""
+        item = plan.items.get(ROLE)
+        return item is None or self.is_there(item)
 
     def is_there(self, item: Item) -> bool:
         """Whether the file says this now."""

@@ -4,17 +4,20 @@ import asyncio
 import random
 from pathlib import Path
 
+import msgspec
+
 from littoral.clock import Clock
+from littoral.node.config.hot import Hot
 from littoral.node.model_repository import ModelRepository
-from littoral.node.node import Node, ServedVersion
+from littoral.node.node import ServedVersion
 from littoral.node.rebinding import Versions
 from littoral.node.site import Site
-from littoral.node.undelivered import undelivered
 from littoral.node.updates.checking import check_agents, check_models
 from littoral.node.updates.conditions import free_memory_mb
 from littoral.node.updates.differences import Differences
 from littoral.node.updates.mirroring import Lane, Trial
 from littoral.node.updates.self_tests import self_test
+from littoral.node.updates_tables import delivered_name
 from littoral.runtime.agents import Agent
 from littoral.runtime.pool import Pool
 from littoral.updates.artifacts import ArtifactName
@@ -38,9 +41,10 @@ class GateTrippedError(Exception):
 class Staging:
     """Of one node."""
 
-    def __init__(self, site: Site, node: Node, store: ArtifactStore, differences: Differences, clock: Clock) -> None:
+    def __init__(self, site: Site, hot: Hot, store: ArtifactStore, differences: Differences, clock: Clock) -> None:
         assert site.updates is not None
-        self._node = node
+        self._node = hot.node
+        self._hot = hot
         self._store = store
         self._differences = differences
         self._clock = clock
@@ -52,31 +56,39 @@ class Staging:
     def is_empty(self) -> bool:
         return not self._models and not self._agents
 
-    async def open(self, plan: Plan) -> None:
+    async def open(self, plan: Plan, site: Site) -> None:
         """What is new, warm, held against the vectors that came with it; of what this node has not open, whether it can
-        be. Raises GateTrippedError, and what opening raises."""
+        be; of all of it, whether it fits the pipelines. site: as it is to be.
+
+        Raises GateTrippedError, and what opening raises.
+        """
         await self.drop()
         for name, item in self._differences.models(plan).items():
             version = self._models[name] = await self._repository.stage(name, _number(item), *self._file(item))
-            _check_memory(plan, version.pool.first.memory_bytes)
-            await self._self_test(plan, item, version)
+            await self._check(plan, item, version)
         for name, item in self._differences.agents(plan).items():
             pool = self._agents[name] = await self._repository.stage_agent(name, *self._file(item))
             _check_memory(plan, pool.first.statistics().memory_bytes)
-        site = self._differences.site
-        await asyncio.to_thread(check_models, site, plan, self._store, [*self._node.models])
-        await asyncio.to_thread(check_agents, site, plan, self._store, [*self._node.agents])
+        if not self._hot.takes(site, plan.items):
+            await asyncio.to_thread(check_models, site, plan, self._store, [*self._node.models])
+            await asyncio.to_thread(check_agents, site, plan, self._store, [*self._node.agents])
+            return
+        async with self._hot.opened(self._as_stored(site, plan), plan.items, self._staged) as beside:
+            for name, opened in beside.models.items():
+                if (brought := plan.items.get(f"models/{delivered_name(site.models[name].path)}")) is not None:
+                    await self._check(plan, brought, opened.served.serving)
+            for agent in beside.agents.values():
+                _check_memory(plan, agent.pool.first.statistics().memory_bytes)
 
-    async def serve(self) -> Versions:
+    async def serve(self, plan: Plan, site: Site) -> Versions:
         """From now on; what served before."""
-        return await self._repository.serve(Versions(self._models, self._agents))
+        return await self._hot.serve(site, plan.items, self._staged)
 
-    async def serve_again(self, before: Versions) -> None:
-        """What `serve` gave."""
-        await self._repository.serve(before)
-
-    async def serve_plan(self, plan: Plan) -> None:
-        """As it settled once: without another trial."""
+    async def serve_plan(self, plan: Plan | None, site: Site) -> None:
+        """As it settled once: without another trial. None: nothing that a fleet has brought."""
+        if plan is None:
+            await self._hot.serve(site, ())
+            return
         models = {
             name: await self._repository.stage(name, _number(item), *self._file(item))
             for name, item in self._differences.models(plan).items()
@@ -85,21 +97,11 @@ class Staging:
             name: await self._repository.stage_agent(name, *self._file(item))
             for name, item in self._differences.agents(plan).items()
         }
-        await self._repository.serve(Versions(models, agents))
-
-    async def open_and_close(self, plan: Plan) -> None:
-        """Models that stand alone come and go with the plan that has them."""
-        site = self._differences.site
-        for name in self._differences.go(plan):
-            await self._repository.remove(name)
-        for name in self._differences.come(plan):
-            table = site.models[name]
-            await self._repository.add(name, table, site.path_of(table.path))
-        self._node.undelivered = await asyncio.to_thread(undelivered, site)
+        await self._hot.serve(site, plan.items, Versions(models, agents))
 
     async def drop(self) -> None:
         """Closes what nobody has."""
-        staged = Versions(self._models, self._agents)
+        staged = self._staged
         self._models, self._agents = {}, {}
         if not staged.is_empty:
             await self._repository.discard(staged)
@@ -153,10 +155,28 @@ class Staging:
         assert repository is not None
         return repository
 
+    @property
+    def _staged(self) -> Versions:
+        return Versions(self._models, self._agents)
+
+    def _as_stored(self, site: Site, plan: Plan) -> Site:
+        """With files in the store for what no link leads to yet."""
+        models, agents = dict(site.models), dict(site.agents)
+        for name, table in site.models.items():
+            item = plan.items.get(f"models/{delivered_name(table.path)}")
+            if item is not None and name not in self._node.models:
+                models[name] = msgspec.structs.replace(table, path=str(self._store.path(item.sha256).absolute()))
+        for name, agent in site.agents.items():
+            item = plan.items.get(f"agents/{delivered_name(agent.path)}")
+            if item is not None and name not in self._node.agents:
+                agents[name] = msgspec.structs.replace(agent, path=str(self._store.path(item.sha256).absolute()))
+        return site._replace(models=models, agents=agents)
+
     def _file(self, item: Item) -> tuple[Path, str]:
         return self._store.path(item.sha256), item.sha256
 
-    async def _self_test(self, plan: Plan, item: Item, version: ServedVersion) -> None:
+    async def _check(self, plan: Plan, item: Item, version: ServedVersion) -> None:
+        _check_memory(plan, version.pool.first.memory_bytes)
         if item.self_test is None or (vectors := plan.items.get(item.self_test)) is None:
             return
         data = await asyncio.to_thread(self._store.path(vectors.sha256).read_bytes)
