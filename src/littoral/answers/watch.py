@@ -150,14 +150,17 @@ class Watch:
             "checking": self._checking,
         }
 
-    def asked(self, vector: NDArray[np.floating[Any]]) -> None:
+    def asked(self, vector: NDArray[np.floating[Any]]) -> bool:
         """Before `decide`, the question's vector, of unit length. Where questions come from elsewhere than before, what
-        was counted weighs little from now on, so that most is asked of the upstream until enough is judged of them.
+        was counted weighs little from now on, so that most is asked of the upstream until enough is judged of them:
+        then it returns true.
         """
-        if self._moved.question(vector):
-            self._tally.moved += 1
-            self._counts.fade(MOVED)
-            self._look()
+        if not (has_moved := self._moved.question(vector)):
+            return False
+        self._tally.moved += 1
+        self._counts.fade(MOVED)
+        self._look()
+        return has_moved
 
     @property
     def may_tell(self) -> bool:
