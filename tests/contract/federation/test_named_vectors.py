@@ -9,6 +9,7 @@ import pytest
 
 from littoral.errors import InputError, NotFoundError
 from littoral.node.federation.asking import Asking, Gathered
+from littoral.node.federation.homing import Homing, Lying
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Plan, ToSpread, Wish
 from littoral.node.search_how import noting
 from littoral.node.shown import collections as shown
@@ -17,7 +18,7 @@ from littoral.vectors import asks, frames
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
-from littoral.vectors.records import Hit, Multi, PointBatch, PointVectors, Record, Sparse
+from littoral.vectors.records import Hit, Multi, PointBatch, PointId, PointVectors, Record, Sparse
 from spread_nodes import SpreadNode, named_table, spread_nodes
 from waiting import until_async, until_true
 
@@ -248,19 +249,29 @@ async def test_a_vector_is_changed_of_a_point_that_goes_to_another_shard_meanwhi
     nodes: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the moment it is found and the write, somebody writes it whole, with another vector of cells."""
-    read, later = Asking.read, rows("text", seed=9)
+    read, look, later = Asking.read, Homing.lying, rows("text", seed=9)
     moves = iter(range(1, 4))
 
-    async def then_it_moves(self: Asking, target: Any, request: Any, *args: Any, **more: Any) -> Gathered:
-        gathered = await read(self, target, request, *args, **more)
-        if isinstance(request, frames.Retrieve) and (turn := next(moves, None)) is not None:
+    async def moves_once() -> None:
+        if (turn := next(moves, None)) is not None:
             whole: dict[str, Any] = vectors_of(4) | {"image": (-1) ** turn * 9 * np.ones(4, "<f4")}
             whole["image"] = whole["image"].tobytes()
             await nodes["c"]["points"].upsert_points(PointBatch([4], [whole], [payload_of(4) | {"turn": turn}]))
+
+    async def then_it_moves(self: Asking, target: Any, request: Any, *args: Any, **more: Any) -> Gathered:
+        gathered = await read(self, target, request, *args, **more)
+        if isinstance(request, frames.Retrieve):
+            await moves_once()
         return gathered
+
+    async def looked_at_then_it_moves(self: Homing, *args: Any) -> dict[PointId, Lying]:
+        found = await look(self, *args)
+        await moves_once()
+        return found
 
     with monkeypatch.context() as patched:
         patched.setattr(Asking, "read", then_it_moves)
+        patched.setattr(Homing, "lying", looked_at_then_it_moves)
         await nodes["b"]["points"].update_vectors([4], [{"text": later[4].tobytes()}])
     (found,) = await nodes["a"]["points"].retrieve([4], with_vector=["text"])
     assert isinstance(found.vector, dict)
