@@ -252,7 +252,7 @@ class Crowd:
             await self.wrote(point, partial(self.anybody().delete, [point]))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 async def test_many_who_write_the_same_points_lose_nothing(nodes: Nodes, seed: int) -> None:
     crowd, keys = Crowd(nodes, seed), [f"k{number}" for number in range(6)]
     adding, moving = [crowd.adds(key) for key in keys], [crowd.moves(number) for number in range(4)]

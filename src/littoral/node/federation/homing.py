@@ -191,10 +191,9 @@ class Homing:
         await self._put(target, copy, set(places[1:]) - {here}, At(third, apart=0), end_s)
         leaving = {shard: one.time for shard, one in lying.states.items() if shard not in {*places, here}}
         await self._take_away(target, point, leaving, At(before, is_told=False), end_s)
+        await self._take_away(target, point, {here: first}, At(second, is_told=False), end_s)
         if here in places:
-            await self._put(target, copy, [here], At(fourth, seen=first), end_s)
-        else:
-            await self._take_away(target, point, {here: first}, At(second, is_told=False), end_s)
+            await self._put(target, copy, [here], At(fourth, apart=0), end_s)
         self.moved_count += 1
         return True
 

@@ -6,7 +6,7 @@ others: at every moment it is in one of them.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 
@@ -16,7 +16,7 @@ from littoral.errors import InputError, NotFoundError, NotOfferedError, Unavaila
 from littoral.node.federation import splitting
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import check_unmarked
-from littoral.node.federation.homing import Homing
+from littoral.node.federation.homing import Homing, Lying
 from littoral.node.federation.merging import merge
 from littoral.node.federation.placing import Placing, placing_of
 from littoral.node.federation.points_by_id import located, lost, need_all
@@ -154,21 +154,23 @@ class SpreadWrites:
         may_be_gone: bool = False,
     ) -> frames.Written:
         """Of points by their ids: in the shards that have them, and once more where one does not know a point that was
-        in it a moment ago: it went to another. What may belong to another afterwards is brought there. may_be_gone:
-        one that is in none is left out.
+        in it a moment ago, or is not its home any more: it went to another. What may belong to another afterwards is
+        brought there. may_be_gone: one that is in none is left out.
         """
         ids, strays = checked_ids(ids), placing.goes_by(_names(request))
-        with_homes = False
+        with_homes = strays or placing.has_copies
         for _ in range(MOVED_MAX):
-            began_s = self._asking.clock.monotonic()
-            with_homes = with_homes or strays or placing.has_copies
-            found = await (self._lying if with_homes else self._located)(seen, ids, end_s)
-            is_settled = with_homes or placing.is_by_id or not self._has_left(seen, began_s, end_s)
-            if (len(found) < len(set(ids)) and not is_settled) or (
-                not with_homes and any(len(shards) > 1 for shards in found.values())
-            ):
-                with_homes = True
-                continue
+            began_s, homes = self._asking.clock.monotonic(), dict[PointId, int]()
+            if with_homes:
+                lying = await self._lying(seen, ids, end_s)
+                found = {point: sorted(one.states) for point, one in lying.items()}
+                homes = {point: one.homes[0] for point, one in lying.items()}
+            else:
+                found = await located(self._asking, seen, ids, self._left_s(end_s))
+                is_short = len(found) < len(set(ids)) and self._has_left(seen, began_s, end_s)
+                if not placing.is_by_id and (is_short or any(len(shards) > 1 for shards in found.values())):
+                    with_homes = True
+                    continue
             if not may_be_gone:
                 need_all(ids, found)
             if not (parts := splitting.of_found(request, ids, found, seen.config)):
@@ -179,6 +181,8 @@ class SpreadWrites:
                 if placing.is_by_id:
                     raise
                 continue
+            if homes and not await self._were_at_home(seen, homes, end_s):
+                continue
             if strays:
                 await self._homing.home(seen, list(found), self._left_s(end_s))
             return written
@@ -186,22 +190,26 @@ class SpreadWrites:
             raise _contended(seen)
         return frames.Written(call=0, epoch=0, changed=False)
 
+    async def _were_at_home(self, seen: Target, homes: Mapping[PointId, int], end_s: float) -> bool:
+        """Whether points that were just changed are nowhere else at home: what was changed of a copy alone, since its
+        home was not seen, is changed nowhere.
+        """
+        now = await self._homing.lying(seen, list(homes), self._left_s(end_s))
+        return all(set(now[point].homes) <= {home} for point, home in homes.items() if point in now)
+
     def _has_left(self, seen: Target, began_s: float, end_s: float) -> bool:
         """Whether a point may have gone from one shard to another since then, and there is time to look again."""
         now_s = self._asking.clock.monotonic()
         return now_s < end_s and self._asking.departures.is_since(seen.name, began_s)
 
-    async def _located(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, list[int]]:
-        return await located(self._asking, seen, ids, self._left_s(end_s))
-
-    async def _lying(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, list[int]]:
+    async def _lying(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, Lying]:
         """What lies in two shards is brought to one first."""
         for _ in range(MOVED_MAX):
             found = await self._homing.lying(seen, list(dict.fromkeys(ids)), self._left_s(end_s))
             there = {point: one for point, one in found.items() if one.states or one.is_busy}
             unclear = [point for point, one in there.items() if one.is_busy or len(one.homes) != 1]
             if not unclear:
-                return {point: sorted(one.states) for point, one in there.items()}
+                return there
             await self._homing.home(seen, unclear, self._left_s(end_s))
         raise _contended(seen)
 
