@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
-from littoral.errors import UnavailableError
+from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import as_copy, is_copy, without_mark
 from littoral.node.federation.moving.handing import Handing
@@ -34,6 +34,8 @@ PAUSE_S = 0.002
 """At most, after the first time; twice as long after each other."""
 LEFT_S_MIN = 0.001
 LOOK_COUNT = 64
+ROUND_S = 1.0
+WAITING_MAX = 4096
 LOOK_S = 10.0
 REST_S = 5.0
 """So long whoever wrote a point has to bring it where it belongs; then the node does that has it."""
@@ -93,6 +95,8 @@ class Homing:
             async with asyncio.timeout(deadline_s):
                 for at in range(0, len(points), LOOK_COUNT):
                     found |= await self._lying(target, points[at : at + LOOK_COUNT])
+                for busy in [point for point, one in found.items() if one.is_busy]:  # or too large for one answer
+                    found |= await self._lying(target, [busy])
                 while nowhere := [point for point, one in found.items() if not one.states]:
                     again = await self._lying(target, nowhere)
                     if all(again.get(point) == found[point] for point in nowhere):
@@ -217,18 +221,34 @@ class Homing:
         yield Reading("littoral_mesh_homed_points_total", (), self.moved_count)
 
     async def look(self, target: Callable[[str], Target]) -> None:
-        """At the points that are noted in shards of this node. target: a collection by its name."""
+        """At points that are noted in shards of this node. target: a collection by its name.
+
+        Raises the first LittoralError; what could not be looked at stays noted, and is looked at in another round.
+        """
+        end_s, failed = self._asking.clock.monotonic() + ROUND_S, list[LittoralError]()
         for name in self._replicas.names():
-            collection, _, shard = name.rpartition(".")
-            strays = self._replicas.strays(name)
-            if not strays.is_any:
-                self._waiting.pop(name, None)
-                continue
-            now_s, waiting = self._asking.clock.monotonic(), self._waiting.get(name, {})
-            waiting = self._waiting[name] = {one: waiting.get(one, now_s) for one in await strays.some(LOOK_COUNT)}
-            if ripe := [one for one, since_s in waiting.items() if now_s - since_s >= REST_S]:
-                await self._look_at(target(collection), int(shard), [id_of(key) for key, _ in ripe])
-                await strays.settle(ripe)
+            try:
+                await self._look_into(name, target, end_s)
+            except LittoralError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    async def _look_into(self, name: str, target: Callable[[str], Target], end_s: float) -> None:
+        strays, now_s = self._replicas.strays(name), self._asking.clock.monotonic()
+        if not strays.is_any:
+            self._waiting.pop(name, None)
+            return
+        known = self._waiting.get(name, {})
+        waiting = self._waiting[name] = {one: known.get(one, now_s) for one in await strays.some(WAITING_MAX)}
+        ripe = [one for one, since_s in waiting.items() if now_s - since_s >= REST_S]
+        collection, _, shard = name.rpartition(".")
+        for at in range(0, len(ripe), LOOK_COUNT):
+            if self._asking.clock.monotonic() >= end_s:
+                return
+            some = ripe[at : at + LOOK_COUNT]
+            await self._look_at(target(collection), int(shard), [id_of(key) for key, _ in some])
+            await strays.settle(some)
 
     async def _look_at(self, whole: Target, shard: int, points: Sequence[PointId]) -> None:
         target = whole.viewed(seen_from(whole.spread, whole.region))

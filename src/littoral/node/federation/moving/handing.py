@@ -44,6 +44,7 @@ from littoral.vectors.replication.entries import encode as encode_states
 __all__ = ["Handing", "Outcome"]
 
 MESSAGE_BYTES = 1 << 20
+STATES_BYTES = 4 << 20
 REQUEST_S = 10.0
 LEFT_S_MIN = 0.001
 
@@ -305,7 +306,8 @@ class Handing:
                 times[shard] = await owed.times(keys)
                 if offer.with_states and any(time > 0 for time in times[shard]):
                     found, _ = await owed.states(keys)
-                    states[shard] = encode_states([one for one in found if one.change.vectors is not None])
+                    there = [one for one in found if one.change.vectors is not None]
+                    states[shard] = encode_states(_as_many_as_fit(there, STATES_BYTES // len(offer.keys)))
         return Offered(times, states)
 
     async def _take(self, hand: Hand) -> Handed:
@@ -335,6 +337,17 @@ class Handing:
 
 def _deleted(states: Sequence[State]) -> set[bytes]:
     return {key_of(state.change.id) for state in states if state.change.vectors is None}
+
+
+def _as_many_as_fit(states: Sequence[State], bytes_max: int) -> list[State]:
+    """At least one, if there are any: who asks for one point gets it."""
+    found: list[State] = []
+    for state in states:
+        bytes_max -= size_of(state.change)
+        if found and bytes_max < 0:
+            break
+        found.append(state)
+    return found
 
 
 def _messages(found: Routes) -> list[Routes]:

@@ -41,8 +41,8 @@ class Offer(msgspec.Struct, array_like=True):
 
 class Offered(msgspec.Struct, array_like=True):
     """times: of each point in the order of the keys: 0 = nothing known, below 0 = gone at that time. Shards that are
-    not there are left out. states: of those that are there and not just being written, where they were asked for, by
-    shard, as `replication.entries` encodes them.
+    not there are left out. states: where they were asked for, of those that are there, are not just being written, and
+    fit one answer; by shard, as `replication.entries` encodes them.
     """
 
     times: dict[int, list[int]]
