@@ -264,8 +264,8 @@ async def test_a_vector_is_changed_of_a_point_that_goes_to_another_shard_meanwhi
             await moves_once()
         return gathered
 
-    async def looked_at_then_it_moves(self: Homing, *args: Any) -> dict[PointId, Lying]:
-        found = await look(self, *args)
+    async def looked_at_then_it_moves(self: Homing, *args: Any, **more: Any) -> dict[PointId, Lying]:
+        found = await look(self, *args, **more)
         await moves_once()
         return found
 

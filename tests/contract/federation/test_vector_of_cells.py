@@ -180,10 +180,10 @@ async def wrote_between(nodes: Nodes, what: str, turn: int, monkeypatch: pytest.
             await at_its_turn()
         return await write(self, *args, **more)
 
-    async def slow_look(self: Homing, *args: Any) -> Any:
+    async def slow_look(self: Homing, *args: Any, **more: Any) -> Any:
         if self is nodes["b"].federation.homing:
             await at_its_turn()
-        return await look(self, *args)
+        return await look(self, *args, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(Asking, "write", slow_write)

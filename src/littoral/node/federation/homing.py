@@ -16,6 +16,7 @@ from littoral.errors import LittoralError, UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import as_copy, is_copy, without_mark
 from littoral.node.federation.moving.handing import Handing
+from littoral.node.federation.moving.messages import Asked
 from littoral.node.federation.moving.routes import region_of
 from littoral.node.federation.placing import placing_of
 from littoral.node.federation.replicas import Replicas
@@ -84,8 +85,11 @@ class Homing:
         """By shard, what is noted there, and since when it is known here."""
         self.moved_count = 0
 
-    async def lying(self, target: Target, points: Sequence[PointId], deadline_s: float) -> dict[PointId, Lying]:
-        """Of those that are there, or were. Raises UnavailableError where a shard cannot be asked, or not in time.
+    async def lying(
+        self, target: Target, points: Sequence[PointId], deadline_s: float, *, what: Asked = "states"
+    ) -> dict[PointId, Lying]:
+        """Of those that are there, or were. what: is told of each. Raises UnavailableError where a shard cannot be
+        asked, or not in time.
 
         Shards are not looked into at one moment, and a point that goes from one to the other may be seen in neither:
         that it is nowhere holds where nothing has changed from one look to the next.
@@ -94,11 +98,11 @@ class Homing:
         try:
             async with asyncio.timeout(deadline_s):
                 for at in range(0, len(points), LOOK_COUNT):
-                    found |= await self._lying(target, points[at : at + LOOK_COUNT])
+                    found |= await self._lying(target, points[at : at + LOOK_COUNT], what)
                 for busy in [point for point, one in found.items() if one.is_busy]:  # or too large for one answer
-                    found |= await self._lying(target, [busy])
+                    found |= await self._lying(target, [busy], what)
                 while nowhere := [point for point, one in found.items() if not one.states]:
-                    again = await self._lying(target, nowhere)
+                    again = await self._lying(target, nowhere, what)
                     if all(again.get(point) == found[point] for point in nowhere):
                         break
                     found |= again
@@ -106,8 +110,8 @@ class Homing:
             raise UnavailableError(f"collection `{target.name}`: where points lie is not known in time") from error
         return found
 
-    async def _lying(self, target: Target, points: Sequence[PointId]) -> dict[PointId, Lying]:
-        told = await self._handing.look(target, [key_of(point) for point in points])
+    async def _lying(self, target: Target, points: Sequence[PointId], what: Asked) -> dict[PointId, Lying]:
+        told = await self._handing.look(target, [key_of(point) for point in points], what)
         by_shard = {shard: {one.change.id: one for one in states} for shard, (_, states) in told.items()}
         found: dict[PointId, Lying] = {}
         for row, point in enumerate(points):

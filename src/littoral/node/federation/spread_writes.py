@@ -194,7 +194,7 @@ class SpreadWrites:
         """Whether points that were just changed are nowhere else at home: what was changed of a copy alone, since its
         home was not seen, is changed nowhere.
         """
-        now = await self._homing.lying(seen, list(homes), self._left_s(end_s))
+        now = await self._homing.lying(seen, list(homes), self._left_s(end_s), what="outlines")
         return all(set(now[point].homes) <= {home} for point, home in homes.items() if point in now)
 
     def _has_left(self, seen: Target, began_s: float, end_s: float) -> bool:
@@ -205,7 +205,7 @@ class SpreadWrites:
     async def _lying(self, seen: Target, ids: Sequence[PointId], end_s: float) -> dict[PointId, Lying]:
         """What lies in two shards is brought to one first."""
         for _ in range(MOVED_MAX):
-            found = await self._homing.lying(seen, list(dict.fromkeys(ids)), self._left_s(end_s))
+            found = await self._homing.lying(seen, list(dict.fromkeys(ids)), self._left_s(end_s), what="outlines")
             there = {point: one for point, one in found.items() if one.states or one.is_busy}
             unclear = [point for point, one in there.items() if one.is_busy or len(one.homes) != 1]
             if not unclear:

@@ -1,7 +1,10 @@
 """What a replica owes, for whoever hands it over: which points, how they are now, and what another has of them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
+from littoral.vectors.queries import PayloadSelector
+from littoral.vectors.records import PointId
 from littoral.vectors.replication.entries import Change, State, id_of
 from littoral.vectors.replication.journal import Journal
 from littoral.vectors.replication.local_shard import read_points
@@ -86,9 +89,25 @@ class OwedPoints:
 
     async def states(self, keys: Sequence[bytes]) -> tuple[list[State], set[bytes]]:
         """Those points as they are, without those that are being changed; and those of which nothing is known."""
+        return await self._stated(keys, partial(read_points, self._replica.shard))
+
+    async def outlines(self, keys: Sequence[bytes]) -> list[State]:
+        """Those that are there and not being changed, without vectors, and of payloads with the key that is kept."""
+
+        async def read(ids: Sequence[PointId]) -> dict[PointId, Change]:
+            kept = PayloadSelector(include=[self._replica.kept_key])
+            records = await self._replica.shard.retrieve(ids, with_payload=kept)
+            return {record.id: Change(record.id, b"", record.payload or None) for record in records}
+
+        states, _ = await self._stated(keys, read)
+        return states
+
+    async def _stated(
+        self, keys: Sequence[bytes], read: Callable[[Sequence[PointId]], Awaitable[dict[PointId, Change]]]
+    ) -> tuple[list[State], set[bytes]]:
         before = await self._pipeline.read(lambda journal: journal.versions_of(keys))
         await self._pipeline.until_applied(self._pipeline.committed_seq)
-        found = await read_points(self._replica.shard, [id_of(key) for key, one in before.items() if not one.is_gone])
+        found = await read([id_of(key) for key, one in before.items() if not one.is_gone])
         after = await self._pipeline.read(lambda journal: journal.versions_of(keys))
         told: list[State] = []
         for key, version in before.items():

@@ -21,6 +21,7 @@ from littoral.node.federation.local_shards import part_name
 from littoral.node.federation.moving.messages import (
     HAND,
     OFFER,
+    Asked,
     Hand,
     Handed,
     Offer,
@@ -202,14 +203,16 @@ class Handing:
             raise _NobodyError(f"shards {sorted(left)} of `{target.name}` are not on their nodes yet")
         return known
 
-    async def look(self, target: Target, keys: Sequence[bytes]) -> dict[int, tuple[list[int], list[State]]]:
+    async def look(
+        self, target: Target, keys: Sequence[bytes], what: Asked
+    ) -> dict[int, tuple[list[int], list[State]]]:
         """What every shard that may be read has of these points: times as in `Offered`, and those that are there.
 
         Raises UnavailableError where nobody who is here holds one of them.
         """
         asked = self._by_node(target.spread, list(target.spread.places))
         offers = (
-            self._offer(node, Offer(target.name, target.spread.model, {shard: list(keys) for shard in shards}, True))
+            self._offer(node, Offer(target.name, target.spread.model, {shard: list(keys) for shard in shards}, what))
             for node, shards in asked.items()
         )
         found: dict[int, tuple[list[int], list[State]]] = {}
@@ -266,7 +269,7 @@ class Handing:
         self._check(caller)
         offer = decode_offer(body, caller)
         self._check_model(caller, offer.collection, offer.model, offer.keys)
-        if offer.with_states:
+        if offer.what != "times":
             self._check_may_read(caller, offer)
         return encode(await self._look_up(offer))
 
@@ -304,8 +307,8 @@ class Handing:
             if (name := part_name(offer.collection, shard)) in self._replicas:
                 owed = self._replicas.owed(name)
                 times[shard] = await owed.times(keys)
-                if offer.with_states and any(time > 0 for time in times[shard]):
-                    found, _ = await owed.states(keys)
+                if offer.what != "times" and any(time > 0 for time in times[shard]):
+                    found = await owed.outlines(keys) if offer.what == "outlines" else (await owed.states(keys))[0]
                     there = [one for one in found if one.change.vectors is not None]
                     states[shard] = encode_states(_as_many_as_fit(there, STATES_BYTES // len(offer.keys)))
         return Offered(times, states)

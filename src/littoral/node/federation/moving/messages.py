@@ -1,6 +1,6 @@
 """What nodes tell each other where points go to other shards: what is known of them there, and the points."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,7 @@ from littoral.node.federation.messages import decoded
 __all__ = [
     "HAND",
     "OFFER",
+    "Asked",
     "Hand",
     "Handed",
     "Offer",
@@ -30,18 +31,22 @@ Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Keys = Annotated[list[bytes], Meta(max_length=KEY_COUNT_MAX)]
 
 
+Asked = Literal["times", "outlines", "states"]
+"""Of points: when they were written last; and whether they are copies; and all that they have."""
+
+
 class Offer(msgspec.Struct, array_like=True):
     """keys: of points that the caller has, by the shard of the callee that is asked what it knows of them."""
 
     collection: str
     model: str
     keys: Annotated[dict[Shard, Keys], Meta(min_length=1, max_length=SHARD_COUNT_MAX)]
-    with_states: bool = False
+    what: Asked = "times"
 
 
 class Offered(msgspec.Struct, array_like=True):
     """times: of each point in the order of the keys: 0 = nothing known, below 0 = gone at that time. Shards that are
-    not there are left out. states: where they were asked for, of those that are there, are not just being written, and
+    not there are left out. states: where more was asked for, of those that are there, are not just being written, and
     fit one answer; by shard, as `replication.entries` encodes them.
     """
 
