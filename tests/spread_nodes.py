@@ -9,6 +9,7 @@ from littoral.clock import SYSTEM
 from littoral.mesh.identity.admission import Admission, GuardedTransport
 from littoral.mesh.identity.identity import Identity
 from littoral.node.federation.federation import Federation
+from littoral.node.federation.moving.wishes import Plan
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.mesh_tables import MeshTable, SpreadTable
 from littoral.node.site_tables import CollectionTable, VectorTable
@@ -153,3 +154,13 @@ def are_alike(nodes: Mapping[str, SpreadNode]) -> bool:
     replicas = [node.federation.replicas for node in nodes.values()]
     lacking = [one.of(name).state().unapplied_count for one in replicas for name in one.names()]
     return not any(lacking) and not any(lag.entry_count for one in replicas for lag in one.lags())
+
+
+def has_arrived(nodes: Mapping[str, SpreadNode], plan: Plan) -> bool:
+    """Whether collection `points` lies as planned on all nodes, and nowhere else."""
+    return all(
+        (spread := node.federation.map.spreads["points"]).change is None
+        and plan.coming.keys() <= spread.places.keys()
+        and not node.federation.moving.left_shards()
+        for node in nodes.values()
+    )

@@ -10,7 +10,7 @@ import pytest
 from littoral.errors import InputError, NotFoundError
 from littoral.node.federation.asking import Asking, Gathered
 from littoral.node.federation.homing import Homing, Lying
-from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Plan, ToSpread, Wish
+from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, ToSpread, Wish
 from littoral.node.search_how import noting
 from littoral.node.shown import collections as shown
 from littoral.node.site_tables import VectorTable
@@ -19,7 +19,7 @@ from littoral.vectors.filters import parse_filter
 from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
 from littoral.vectors.records import Hit, Multi, PointBatch, PointId, PointVectors, Record, Sparse
-from spread_nodes import SpreadNode, named_table, spread_nodes
+from spread_nodes import SpreadNode, has_arrived, named_table, spread_nodes
 from waiting import until_async, until_true
 
 COUNT = 120
@@ -342,15 +342,6 @@ async def test_cells_of_one_vector_become_cells_of_another_while_it_is_written(t
 
 def shards_of(nodes: Nodes) -> list[int]:
     return nodes["a"].federation.map.spreads["points"].shards
-
-
-def has_arrived(nodes: Nodes, plan: Plan) -> bool:
-    return all(
-        (spread := node.federation.map.spreads["points"]).change is None
-        and plan.coming.keys() <= spread.places.keys()
-        and not node.federation.moving.left_shards()
-        for node in nodes.values()
-    )
 
 
 async def nearest_are_right(node: SpreadNode, later: Mapping[int, int]) -> None:

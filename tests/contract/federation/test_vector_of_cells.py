@@ -14,7 +14,7 @@ from littoral.errors import NotFoundError, UnavailableError
 from littoral.node.federation import homing
 from littoral.node.federation.asking import Asking
 from littoral.node.federation.homing import Homing
-from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide, Plan
+from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide
 from littoral.node.federation.placing import placing_of
 from littoral.node.site_tables import VectorTable
 from littoral.vectors import asks, frames
@@ -24,7 +24,7 @@ from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
 from littoral.vectors.records import PointBatch
 from littoral.vectors.replication.stamps import APART, At
-from spread_nodes import SpreadNode, are_alike, named_table, spread_nodes
+from spread_nodes import SpreadNode, are_alike, has_arrived, named_table, spread_nodes
 from waiting import until_async, until_true
 
 COUNT = 60
@@ -350,12 +350,3 @@ async def test_layouts_change_while_vectors_of_cells_are_written(tmp_path: Path)
                 assert await node["points"].count() == COUNT
             for point in range(0, COUNT, 7):
                 assert await nearest(nodes["c"], later[point]) == point
-
-
-def has_arrived(nodes: Nodes, plan: Plan) -> bool:
-    return all(
-        (spread := node.federation.map.spreads["points"]).change is None
-        and plan.coming.keys() <= spread.places.keys()
-        and not node.federation.moving.left_shards()
-        for node in nodes.values()
-    )

@@ -121,12 +121,7 @@ class Homing:
                 found[point] = Lying(times, states)
         return found
 
-    async def home(
-        self,
-        target: Target,
-        points: Sequence[PointId],
-        deadline_s: float,
-    ) -> None:
+    async def home(self, target: Target, points: Sequence[PointId], deadline_s: float) -> None:
         """All of them lie where they belong. Raises UnavailableError where that is not so in time."""
         clock, left = self._asking.clock, list(points)
         end_s = clock.monotonic() + deadline_s
