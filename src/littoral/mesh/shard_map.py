@@ -16,6 +16,7 @@ from littoral.artifact.model import write_atomically
 from littoral.errors import InputError, NodeError
 
 __all__ = [
+    "ALIAS_COUNT_MAX",
     "DEFINITION_BYTES_MAX",
     "DOCUMENT_BYTES_MAX",
     "KEPT",
@@ -43,6 +44,7 @@ DOCUMENT_BYTES_MAX = 8 << 20
 SHARD_COUNT_MAX = 256
 REPLICA_COUNT_MAX = 8
 SPREAD_COUNT_MAX = 64
+ALIAS_COUNT_MAX = 1024
 SEALED_FIELDS_MAX = 16
 KEYS_MAX = 64
 VECTOR_NAME_MAX = 255
@@ -53,6 +55,7 @@ KEPT = "shard-map.json"
 
 Shard = Annotated[int, Meta(ge=0, lt=1 << 31)]
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Alias = Annotated[str, Meta(min_length=1, max_length=255)]
 KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 Size = Annotated[int, Meta(ge=0, lt=1 << 20)]
 Sizes = Annotated[
@@ -240,23 +243,31 @@ class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """spreads: by collection. given: shards of collections that were deleted had lower numbers, those to come have none
-    of them, so that nothing of a deleted collection is taken for its successor's.
+    of them, so that nothing of a deleted collection is taken for its successor's. aliases: other names of collections
+    that are spread, on all nodes.
     """
 
     number: Annotated[int, Meta(ge=0)] = 0
     spreads: Annotated[dict[Name, Spread], Meta(max_length=SPREAD_COUNT_MAX)] = {}
     format: Literal[1] = 1
     given: Annotated[int, Meta(ge=0, lt=1 << 31)] = 0
+    aliases: Annotated[dict[Alias, Name], Meta(max_length=ALIAS_COUNT_MAX)] = {}
 
     def with_spreads(self, spreads: Mapping[str, Spread]) -> "ShardMap":
         """The next document: these, beside those that are there."""
-        return replace(self, number=self.number + 1, spreads={**self.spreads, **spreads})
+        aliases = {alias: meant for alias, meant in self.aliases.items() if alias not in spreads}
+        return replace(self, number=self.number + 1, spreads={**self.spreads, **spreads}, aliases=aliases)
 
     def without(self, name: str) -> "ShardMap":
         """The next document: without this collection, which is there."""
         left = {other: spread for other, spread in self.spreads.items() if other != name}
         given = max(self.given, self.spreads[name].first_free)
-        return replace(self, number=self.number + 1, spreads=left, given=given)
+        aliases = {alias: meant for alias, meant in self.aliases.items() if meant != name}
+        return replace(self, number=self.number + 1, spreads=left, given=given, aliases=aliases)
+
+    def with_aliases(self, aliases: Mapping[str, str]) -> "ShardMap":
+        """The next document: with these and no others."""
+        return replace(self, number=self.number + 1, aliases=dict(sorted(aliases.items())))
 
     def is_over(self, name: str, shard: int) -> bool:
         """Whether the shard with this number is of a collection that was deleted."""
@@ -265,8 +276,11 @@ class ShardMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode_map(shard_map: ShardMap) -> bytes:
-    """The same map gives the same bytes."""
-    return msgspec.json.encode(msgspec.to_builtins(shard_map, str_keys=True), order="deterministic")
+    """The same map gives the same bytes. One without aliases is one that releases before these read."""
+    told = msgspec.to_builtins(shard_map, str_keys=True)
+    if not shard_map.aliases:
+        del told["aliases"]
+    return msgspec.json.encode(told, order="deterministic")
 
 
 def decode_map(document: bytes) -> ShardMap:
@@ -281,6 +295,9 @@ def decode_map(document: bytes) -> ShardMap:
         for shard, nodes in spread.all_places.items():
             if len(set(nodes)) != len(nodes):
                 raise InputError(f"shard map: shard {shard} of `{name}` lies twice on one node: {', '.join(nodes)}")
+    for alias, name in found.aliases.items():
+        if alias in found.spreads or name not in found.spreads:
+            raise InputError(f"shard map: alias `{alias}` of `{name}`: no collection has the one name, one the other")
     return found
 
 

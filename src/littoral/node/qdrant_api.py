@@ -303,9 +303,13 @@ class _Api:
         return _updated(epoch, _terms(request))
 
     async def _change_aliases(self, request: Request) -> object:
-        _deadline_s(request)
+        deadline_s = _deadline_s(request)
         changes = collections.alias_changes(await request.json(collections.AliasesBody))
-        await self._node.collections.change_aliases(changes)
+        federation, held = self._node.federation, self._node.collections
+        if federation is None:
+            await held.change_aliases(changes)
+        else:
+            await federation.making.change_aliases(changes, [*held.names(), *held.damaged], deadline_s=deadline_s)
         return True
 
     async def _aliases(self, request: Request) -> object:
@@ -314,7 +318,7 @@ class _Api:
         return {
             "aliases": [
                 {"alias_name": alias, "collection_name": name}
-                for alias, name in self._node.collections.aliases().items()
+                for alias, name in self._node.collections.alias_table.all().items()
                 if wanted in (None, name)
             ]
         }

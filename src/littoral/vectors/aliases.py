@@ -3,8 +3,8 @@
 `{"format": 1, "aliases": {alias: collection}}`; before there was a format number, the inner table alone.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Names
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from littoral.artifact.model import write_atomically
 from littoral.errors import ConflictError, InputError, NotFoundError, ShardError, TooLargeError
 from littoral.vectors.formats import check_problem
 
-__all__ = ["ALIASES_FILE", "AliasChange", "Aliases"]
+__all__ = ["ALIASES_FILE", "ALIAS_COUNT_MAX", "AliasChange", "Aliases", "changed"]
 
 ALIASES_FILE = "aliases.json"
 FILE_BYTES_MAX = 1 << 20
@@ -36,10 +36,13 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Aliases:
-    """folder: that of the collections."""
+    """folder: that of the collections. is_here: whether a collection has this name, which then means it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_here: Callable[[str], bool] = lambda _: False) -> None:
         self._file = folder / ALIASES_FILE
+        self._is_here = is_here
+        self.of_site: Callable[[], Mapping[str, str]] = dict
+        """Those that all nodes of a site have: a name that this node has itself goes first."""
         self._collections: dict[str, str] = {}
         self._damage: ShardError | None = None
 
@@ -58,22 +61,31 @@ class Aliases:
 
     def all(self) -> dict[str, str]:
         """The collection that each alias means, in alphabetical order."""
-        return dict(sorted(self._collections.items()))
+        of_site = {alias: name for alias, name in self.of_site().items() if not self._is_here(alias)}
+        return dict(sorted({**of_site, **self._collections}.items()))
+
+    def own(self) -> dict[str, str]:
+        """Those that this node alone has."""
+        return dict(self._collections)
 
     def of(self, name: str) -> str:
         """The collection that the name means: itself, unless it is an alias."""
-        return self._collections.get(name, name)
+        if name in self._collections:
+            return self._collections[name]
+        return name if self._is_here(name) else self.of_site().get(name, name)
 
     def change(self, changes: Sequence[AliasChange], collections: Names[str]) -> None:
         """All of them or none, in their order. Raises NotFoundError, ConflictError, TooLargeError, ShardError."""
+        self.replace(changed(self._collections, changes, collections))
+
+    def replace(self, aliases: Mapping[str, str]) -> None:
+        """From now on this node has these. Raises TooLargeError, ShardError."""
         if self._damage is not None:
             raise self._damage
-        changed = dict(self._collections)
-        for change in changes:
-            _apply(change, changed, collections)
-        if len(changed) > ALIAS_COUNT_MAX:
-            raise TooLargeError(f"{len(changed)} aliases, at most {ALIAS_COUNT_MAX}")
-        self._keep(changed)
+        if len(aliases) > ALIAS_COUNT_MAX:
+            raise TooLargeError(f"{len(aliases)} aliases, at most {ALIAS_COUNT_MAX}")
+        if aliases != self._collections:
+            self._keep(aliases)
 
     def forget(self, collection: str) -> None:
         """The collection is about to go: so do its aliases."""
@@ -84,6 +96,14 @@ class Aliases:
     def _keep(self, aliases: Mapping[str, str]) -> None:
         write_atomically(self._file, msgspec.json.encode(_File(dict(aliases))))
         self._collections = dict(aliases)
+
+
+def changed(aliases: Mapping[str, str], changes: Sequence[AliasChange], collections: Names[str]) -> dict[str, str]:
+    """Aliases after all of these changes, in their order. Raises NotFoundError, ConflictError, InputError."""
+    following = dict(aliases)
+    for change in changes:
+        _apply(change, following, collections)
+    return following
 
 
 def _decoded(data: bytes) -> dict[str, str]:

@@ -75,7 +75,7 @@ class Collections:
         self._clients: dict[str, tuple[str, ShardClient]] = {}
         self._files: dict[str, layout.CollectionFile] = {}
         self.generations = Generations(self)
-        self._aliases = Aliases(data / layout.COLLECTIONS)
+        self.alias_table = Aliases(data / layout.COLLECTIONS, self._is_here)
         self._stand_ins: dict[str, Collection] = {}
         self._changing = asyncio.Lock()
         self.damaged: dict[str, ShardError] = {}
@@ -99,7 +99,7 @@ class Collections:
         """
         collections = cls(data, hosts, clock, encrypted, bounds, owner)
         found = await asyncio.to_thread(scan, collections._folder)
-        await asyncio.to_thread(collections._aliases.load)
+        await asyncio.to_thread(collections.alias_table.load)
         for name, file in found.items():
             if isinstance(file, ShardError):
                 collections.damaged[name] = file
@@ -117,7 +117,7 @@ class Collections:
         await self.generations.close()
 
     def __contains__(self, name: str) -> bool:
-        return (name := self._aliases.of(name)) in self._stand_ins or (name in self._collections and not is_part(name))
+        return self._is_here(name := self.alias_table.of(name)) and name not in self.damaged and not is_part(name)
 
     def names(self) -> list[str]:
         """In alphabetical order, without the damaged ones."""
@@ -133,7 +133,7 @@ class Collections:
         """The name means that one no more, and is free; its aliases go too."""
         async with self._changing:
             self._stand_ins.pop(name, None)
-            await asyncio.to_thread(self._aliases.forget, name)
+            await asyncio.to_thread(self.alias_table.forget, name)
 
     def part(self, name: str) -> Collection | None:
         """A part that lies here; None if it does not."""
@@ -143,17 +143,13 @@ class Collections:
         """Names of what lies here for collections that are spread: `NAME.PART`, which no request can name."""
         return sorted(name for name in self._collections if is_part(name))
 
-    def aliases(self) -> dict[str, str]:
-        """The collection that each alias means."""
-        return self._aliases.all()
-
     async def change_aliases(self, changes: Sequence[AliasChange]) -> None:
         """All of them or none. Raises NotFoundError, ConflictError for a name that is taken, InputError."""
         async with self._changing:
             for change in changes:
                 if change.alias is not None:
                     check_name(change.alias)
-            await asyncio.to_thread(self._aliases.change, changes, {*self.names(), *self.damaged})
+            await asyncio.to_thread(self.alias_table.change, changes, {*self.names(), *self.damaged})
 
     def request_times(self) -> Iterator[tuple[str, str, Spread]]:
         """Of every shard host: its collection, what was asked, how long answers took."""
@@ -165,7 +161,7 @@ class Collections:
         """By its name or an alias. Raises NotFoundError, InputError for a name that none can have, ShardError for a
         damaged one.
         """
-        name = self._aliases.of(name)
+        name = self.alias_table.of(name)
         if (found := self._stand_ins.get(name) or self._collections.get(name)) is not None and not is_part(name):
             return found
         if name in self.damaged:
@@ -190,7 +186,7 @@ class Collections:
 
     async def _create(self, name: str, config: CollectionConfig, deadline_s: float) -> Collection:
         async with self._changing:
-            if name in self or name in self._collections or name in self.damaged or name in self._aliases.all():
+            if self._is_here(name) or name in self.alias_table.all():
                 raise ConflictError(f"collection `{name}` exists already")
             self._check_room(name)
             if self.quota is not None:
@@ -220,7 +216,7 @@ class Collections:
         async with self._changing:
             if name not in self.damaged and name not in self._collections:
                 raise NotFoundError(f"collection `{name}` does not exist")
-            await asyncio.to_thread(self._aliases.forget, name)
+            await asyncio.to_thread(self.alias_table.forget, name)
             await self._remove(name)
 
     async def configure(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> None:
@@ -351,7 +347,7 @@ class Collections:
         """
         check_name(name)
         self._refuse_stand_in(name, "recovered")
-        await self._recover(self._aliases.of(name), archive, sha256, deadline_s)
+        await self._recover(self.alias_table.of(name), archive, sha256, deadline_s)
 
     async def recover_part(
         self, name: str, archive: Path, ready: Ready, *, deadline_s: float = CREATE_DEADLINE_S
@@ -433,8 +429,11 @@ class Collections:
                 raise InputError(f"snapshot: its points cannot be opened: {self._hosts.state_of(path)}")
         asking.result()
 
+    def _is_here(self, name: str) -> bool:
+        return name in self._collections or name in self._stand_ins or name in self.damaged
+
     def _refuse_stand_in(self, name: str, what: str) -> None:
-        if self._aliases.of(name) in self._stand_ins:
+        if self.alias_table.of(name) in self._stand_ins:
             raise NotOfferedError(f"collection `{name}` is spread over nodes: it cannot be {what} as one")
 
     def _check_room(self, name: str) -> None:

@@ -1,11 +1,9 @@
 """Spread collections that requests make and delete: any node may be asked, who was away learns of it, none returns."""
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from littoral.clock import SYSTEM
@@ -14,63 +12,17 @@ from littoral.mesh.identity.founding import found_site, new_root
 from littoral.mesh.roster import ROSTER
 from littoral.node.federation.moving.wishes import Asked, ToSpread
 from littoral.node.federation.signed_site import SHARD_MAP
-from littoral.node.mesh_tables import SpreadTable
-from littoral.node.site_tables import CollectionTable
 from littoral.vectors.aliases import AliasChange
 from littoral.vectors.records import CollectionConfig, PointBatch, VectorParams
+from made_site import CONFIG, COUNT, NAMES, ROWS, SIZE, Site, delete, make
 from mesh_site import joined
-from nodes_in_process import Wires
-from spread_nodes import SpreadNode, spread_node, spread_nodes, spread_table
+from spread_nodes import SpreadNode, spread_nodes, spread_table
 from waiting import until_async, until_true
-
-SIZE = 4
-COUNT = 30
-NAMES = ("a", "b", "c")
-CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
-ROWS = np.random.default_rng(7).standard_normal((COUNT, SIZE)).astype("<f4")
-DEADLINE_S = 60.0
-
-Nodes = dict[str, SpreadNode]
-
-
-async def make(node: SpreadNode, name: str = "notes", config: CollectionConfig = CONFIG, **spread: Any) -> None:
-    table = SpreadTable(**({"shards": 2, "replicas": 2} | spread))
-    await node.federation.making.create(
-        name, config, table, ready=lambda left_s: node[name].count(deadline_s=left_s), deadline_s=DEADLINE_S
-    )
-
-
-async def delete(node: SpreadNode, name: str = "notes") -> None:
-    await node.federation.making.delete(name, deadline_s=DEADLINE_S)
 
 
 def left_on(node: SpreadNode, name: str) -> list[str]:
     """Shards and journals that lie there."""
     return [one for one in (*node.collections.parts(), *node.federation.replicas.kept()) if one.startswith(f"{name}.")]
-
-
-class Site:
-    """Nodes that come and go, with the same wires and folders. tables: of site files, by node."""
-
-    def __init__(self, folder: Path, tables: Mapping[str, Mapping[str, CollectionTable]] | None = None) -> None:
-        self.wires = Wires()
-        self.nodes: Nodes = {}
-        self._folder = folder
-        self._tables = tables or {}
-        self._running: dict[str, contextlib.AsyncExitStack] = {}
-
-    async def start(self, *names: str) -> None:
-        for name in names:
-            self.wires.dead.discard(name)
-            stack = self._running[name] = contextlib.AsyncExitStack()
-            node = spread_node(self._folder, name, NAMES, self._tables.get(name, {}), self.wires)
-            self.nodes[name] = await stack.enter_async_context(node)
-
-    async def stop(self, *names: str) -> None:
-        for name in names:
-            self.wires.kill(name)
-            del self.nodes[name]
-            await self._running.pop(name).aclose()
 
 
 @pytest.fixture
@@ -99,7 +51,7 @@ async def test_any_node_makes_it_and_any_node_deletes_it(site: Site) -> None:
         with pytest.raises(NotFoundError):
             node["notes"]
         await until_async(lambda node=node: not left_on(node, "notes"))
-    assert site.nodes["c"].collections.aliases() == {}
+    assert site.nodes["c"].collections.alias_table.all() == {}
     await site.nodes["c"].collections.create("notes", CONFIG)
     assert await site.nodes["c"]["notes"].count() == 0
 
@@ -145,7 +97,7 @@ async def test_nothing_of_a_deleted_one_comes_back_with_a_node_that_was_away(sit
         await until_async(lambda node=node: not set(left_on(node, "notes")) & {f"notes.{one}" for one in before.places})
         assert await node["notes"].count() == 1
         assert (await node["notes"].info()).payload_schema == {}
-    assert site.nodes["c"].collections.aliases() == {}
+    assert site.nodes["c"].collections.alias_table.all() == {}
 
 
 async def has_all(node: SpreadNode) -> bool:

@@ -137,7 +137,7 @@ async def test_a_file_of_aliases_is_no_damaged_collection(tmp_path: Path, link: 
     await first.change_aliases([AliasChange("pictures", "frames")])
     await first.close()
     again = await Collections.open(tmp_path, link)
-    assert (again.names(), again.aliases(), again.damaged) == (["frames"], {"pictures": "frames"}, {})
+    assert (again.names(), again.alias_table.all(), again.damaged) == (["frames"], {"pictures": "frames"}, {})
     await again.close()
 
 

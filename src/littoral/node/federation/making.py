@@ -7,7 +7,8 @@ have higher numbers.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection as Names
 from typing import Annotated
 
 import msgspec
@@ -38,10 +39,12 @@ from littoral.node.federation.local_shards import LocalShards, part_name
 from littoral.node.federation.made import MadeTable, defined, definition_of
 from littoral.node.federation.map_keeper import MapKeeper
 from littoral.node.federation.messages import decoded, encode
+from littoral.node.federation.site_aliases import AliasWish, Wanted, following, wanted
 from littoral.node.federation.stand_ins import StandIns
 from littoral.node.mesh_tables import SpreadTable
 from littoral.node.site_tables import CollectionTable
 from littoral.transport import Transport
+from littoral.vectors.aliases import AliasChange
 from littoral.vectors.collection_folders import check_name
 from littoral.vectors.records import CollectionConfig
 
@@ -66,7 +69,7 @@ class _Delete(msgspec.Struct, array_like=True, tag="delete"):
     collection: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
 
-_wishes = msgspec.msgpack.Decoder(_Make | _Delete)
+_wishes = msgspec.msgpack.Decoder(_Make | _Delete | AliasWish)
 
 
 class Making:
@@ -99,7 +102,7 @@ class Making:
         self._clock = clock
         self._say = say
         self._hold = hold
-        self._writing, self._adopting = asyncio.Lock(), asyncio.Lock()
+        self._writing, self._adopting, self._renaming = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._cleared = 0
         self.hidden: dict[str, str] = {}
         """Collections of the map that are not to be had here, and why."""
@@ -157,6 +160,41 @@ class Making:
             raise _of_a_site_file(name, self._transport.name)
         await self._follow(await self._wish(_Delete(name)), self._clock.monotonic() + deadline_s)
 
+    async def change_aliases(self, changes: Sequence[AliasChange], names: Names[str], *, deadline_s: float) -> None:
+        """All of them or none, in their order: those of spread collections on all nodes, others on this one alone.
+
+        names: of this node's collections. Raises NotFoundError, ConflictError for a name that is taken or where
+        somebody else changes the same, InputError, TooLargeError, ShardError, PeerError as `create`.
+        """
+        end_s = self._clock.monotonic() + deadline_s
+        own = self._stand_ins.aliases
+        async with self._renaming:
+            before = own.own()
+            todo = wanted(before, self._keeper.map.aliases, changes, names, self._keeper.map.spreads)
+            while todo.wish is not None:
+                await asyncio.to_thread(own.replace, {**before, **todo.own})
+                try:
+                    await self._follow(await self._wish(todo.wish), end_s)
+                    break
+                except LittoralError as error:
+                    await asyncio.to_thread(own.replace, before)
+                    todo = await self._once_more(todo, error, changes, names)
+            await asyncio.to_thread(own.replace, todo.own)
+
+    async def _once_more(
+        self, todo: Wanted, error: LittoralError, changes: Sequence[AliasChange], names: Names[str]
+    ) -> Wanted:
+        """By the newest map, if it says something else of these aliases; else the error."""
+        if not isinstance(error, ConflictError):
+            raise error
+        with contextlib.suppress(PeerError, UnavailableError):
+            await self._keeper.pull(also=[self._keeper.writer])
+        own, shard_map = self._stand_ins.aliases.own(), self._keeper.map
+        again = wanted(own, shard_map.aliases, changes, names, shard_map.spreads)
+        if again == todo:
+            raise error
+        return again
+
     async def adopt(self) -> None:
         """The collections that requests have made are those of the map."""
         async with self._adopting:
@@ -193,10 +231,10 @@ class Making:
                 self._say(f"mesh: `{part_name(name, shard)}` is gone, its collection was deleted")
         self._cleared = shard_map.number
 
-    async def _wish(self, wish: _Make | _Delete) -> int:
+    async def _wish(self, wish: _Make | _Delete | AliasWish) -> int:
         """Number of the map after it."""
         if self._keeper.is_writer:
-            return await self._done(wish)
+            return await self._done(wish, self._transport.name)
         writer = self._keeper.writer
         told = await self._transport.request(writer, WISH, encode(wish), deadline_s=WISH_S)
         if not told.isdigit() or len(told) > 16:
@@ -208,15 +246,18 @@ class Making:
         self._check_member(caller)
         if not self._keeper.is_writer:
             raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self._transport.name}`")
-        return b"%d" % await self._done(decoded(_wishes, body, f"wish of `{caller}`"))
+        return b"%d" % await self._done(decoded(_wishes, body, f"wish of `{caller}`"), caller)
 
-    async def _done(self, wish: _Make | _Delete) -> int:
+    async def _done(self, wish: _Make | _Delete | AliasWish, caller: str) -> int:
         """As the writer of the map. Nodes that are here have done their part when it returns, unless they are slow."""
         async with self._writing:
-            if isinstance(wish, _Make):
-                await self._write(wish)
-            else:
-                self._remove(wish.collection)
+            match wish:
+                case _Make():
+                    await self._write(wish)
+                case _Delete():
+                    self._remove(wish.collection)
+                case AliasWish():
+                    await self._write_aliases(wish, caller)
             number = self._keeper.map.number
         await asyncio.gather(self._hold(), self._tell(number))
         return number
@@ -234,13 +275,7 @@ class Making:
         if len(shard_map.spreads) >= SPREAD_COUNT_MAX:
             raise TooLargeError(f"{SPREAD_COUNT_MAX} collections are spread over the nodes, which is the most")
         self._stand_ins.check(name)
-        taken = [
-            reply.peer
-            async for reply in self._transport.fan_out(self._others(), FREE, name.encode(), deadline_s=FREE_S)
-            if reply.body == b"0"
-        ]
-        if taken:
-            raise ConflictError(f"collection `{name}` exists already on {', '.join(f'`{node}`' for node in taken)}")
+        await self._see_free(f"collection `{name}`", name, self._others())
         try:
             spread = await asyncio.to_thread(self._lay_out, name, table)
         except SettingError as error:
@@ -249,6 +284,25 @@ class Making:
         if len(encode_map(self._keeper.map.with_spreads({name: spread}))) > DOCUMENT_BYTES_MAX:
             raise TooLargeError(f"collection `{name}`: the shard map has no room for it")
         self._keeper.write({name: spread})
+
+    async def _write_aliases(self, wish: AliasWish, caller: str) -> None:
+        shard_map = self._keeper.map
+        aliases = following(shard_map.aliases, wish, shard_map.spreads)
+        fresh = sorted(wish.wanted.keys() - wish.was.keys())
+        for alias in fresh:
+            check_name(alias)
+            if caller != self._transport.name:
+                self._stand_ins.check(alias)
+        others = [node for node in self._others() if node != caller]
+        await asyncio.gather(*(self._see_free(f"alias `{alias}`: the name", alias, others) for alias in fresh))
+        if len(encode_map(self._keeper.map.with_aliases(aliases))) > DOCUMENT_BYTES_MAX:
+            raise TooLargeError("aliases: the shard map has no room for them")
+        self._keeper.write_aliases(aliases)
+
+    async def _see_free(self, what: str, name: str, nodes: Sequence[str]) -> None:
+        told = self._transport.fan_out(nodes, FREE, name.encode(), deadline_s=FREE_S)
+        if taken := [reply.peer async for reply in told if reply.body == b"0"]:
+            raise ConflictError(f"{what} exists already on {', '.join(f'`{node}`' for node in sorted(taken))}")
 
     def _remove(self, name: str) -> None:
         spread = self._keeper.map.spreads.get(name)

@@ -106,6 +106,10 @@ class MapKeeper:
         self.spread_to_write(name)
         self._write(self.map.without(name))
 
+    def write_aliases(self, aliases: Mapping[str, str]) -> None:
+        """The writer's: the next map has these, and no others."""
+        self._write(self.map.with_aliases(aliases))
+
     def _write(self, following: ShardMap) -> None:
         self._take(following if self._signed is None else self._signed.write(following))
 

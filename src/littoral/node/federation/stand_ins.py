@@ -15,6 +15,7 @@ from littoral.node.federation.sealing import SealedSpread, SiteSealing
 from littoral.node.federation.spread_collection import SpreadCollection
 from littoral.node.federation.spread_shard import SpreadShard
 from littoral.node.site_tables import CollectionTable
+from littoral.vectors.aliases import Aliases
 from littoral.vectors.collections import Collections
 
 __all__ = ["StandIns"]
@@ -35,6 +36,7 @@ class StandIns:
         sealing: SiteSealing,
         homing: Homing,
     ) -> None:
+        collections.alias_table.of_site = lambda: keeper.map.aliases
         self._homing = homing
         self._tables = tables
         self._collections = collections
@@ -49,6 +51,11 @@ class StandIns:
         """Raises ConflictError for a name that a collection of this node has."""
         if name in self._collections:
             raise ConflictError(f"collection `{name}` exists already")
+
+    @property
+    def aliases(self) -> Aliases:
+        """This node's, which tell those of the site too."""
+        return self._collections.alias_table
 
     def add(self, name: str) -> None:
         """It is there from now on, by the map if there is one already. Raises ConflictError."""
