@@ -351,6 +351,8 @@ SEEDS: dict[tuple[str, str], list[Seed]] = {
     ("GET", "/v1/models/{model}"): [Seed({"model": "sentences"})],
     ("GET", "/collections"): [Seed()],
     ("GET", "/aliases"): [Seed()],
+    ("GET", "/cluster"): [Seed()],
+    ("GET", f"{_C}/cluster"): _collection(),
     ("GET", _C): _collection(),
     ("PUT", _C): [Seed({"collection": "made"}, {"timeout": "10"}, JSON, body) for body in _CREATE],
     ("PATCH", _C): _collection({"hnsw_config": {"m": 12}, "optimizers_config": {"indexing_threshold": 10000}}),

@@ -60,7 +60,7 @@ def points(seed: int = 0) -> list[models.PointStruct]:
     ]
 
 
-Pair = tuple[QdrantClient, QdrantClient]
+Pair = tuple[QdrantClient, ...]
 
 
 @contextlib.contextmanager
@@ -244,13 +244,27 @@ def test_refusals_reach_the_caller_in_words(client: QdrantClient, frames: str) -
             "this node is in no mesh",
             lambda: client.create_collection("x", vectors_config=params, metadata={"littoral": {"spread": {}}}),
         ),
-        (501, "`GET /collections/{collection}/cluster`", lambda: client.collection_cluster_info(frames)),
+        (501, "`POST /collections/{collection}/cluster`", lambda: replicated(client, frames)),
         (501, "inference is not offered", lambda: embedded(client, frames)),
     ):
         with pytest.raises(UnexpectedResponse) as refused:
             work()
         assert refused.value.status_code == status
         assert words in refused.value.content.decode()
+
+
+def test_a_node_in_no_mesh_is_no_cluster_and_its_collections_have_one_shard(client: QdrantClient) -> None:
+    assert client.http.distributed_api.cluster_status().result == models.ClusterStatusOneOf(status="disabled")
+    with filled((client,), "alone", "Dot"):
+        told = client.collection_cluster_info("alone")
+        (shard,) = told.local_shards
+        assert (shard.shard_id, shard.points_count, shard.state) == (0, COUNT, models.ReplicaState.ACTIVE)
+        assert (told.shard_count, told.remote_shards, told.shard_transfers) == (1, [], [])
+
+
+def replicated(client: QdrantClient, name: str) -> bool:
+    move = models.MoveShard(shard_id=0, from_peer_id=1, to_peer_id=2)
+    return client.cluster_collection_update(name, models.MoveShardOperation(move_shard=move))
 
 
 def embedded(client: QdrantClient, name: str) -> Any:

@@ -101,6 +101,42 @@ def test_made_at_one_node_used_at_another_deleted_at_a_third_while_one_is_away(n
         until(lambda: not any((left / f"notes.{shard}").exists() for shard in range(3)))
 
 
+def test_aliases_and_the_cluster_are_the_same_at_every_node(nodes: Nodes) -> None:
+    """Also where a node was killed before, and learns of it when it is back."""
+    alias = models.CreateAlias(collection_name="notes", alias_name="memos")
+    with contextlib.ExitStack() as stack:
+        a, b, c = (stack.enter_context(nodes.client(name)) for name in NAMES)
+        assert make(c)
+        nodes.kill("b")
+        assert c.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+        points = [models.PointStruct(id=i, vector=row.tolist()) for i, row in enumerate(ROWS)]
+        a.upsert("memos", points, wait=True)
+        assert c.count("memos").count == COUNT
+        assert c.update_collection("memos", hnsw_config=models.HnswConfigDiff(m=20), timeout=60)
+        with pytest.raises(UnexpectedResponse, match="not changed with options"):
+            c.update_collection("notes", collection_params=models.CollectionParamsDiff(replication_factor=3))
+        assert a.get_collection_aliases("notes").aliases == c.get_aliases().aliases
+        until(lambda: "Dead" in states(a).values())
+        nodes.start("b")
+        until(lambda: set(states(a).values()) == {"Active"})
+    with nodes.client("b") as b, nodes.client("c") as c:
+        until(lambda: [one.alias_name for one in b.get_aliases().aliases] == ["memos"])
+        until(lambda: {client.get_collection("notes").config.hnsw_config.m for client in (b, c)} == {20})
+        until(lambda: {shard for shard, _ in states(b)} == {0, 1, 2} and states(b) == states(c))
+        told, seen = (one.http.distributed_api.cluster_status().result for one in (b, c))
+        assert told.peers.keys() == seen.peers.keys()
+        assert (len(told.peers), told.raft_info.leader) == (3, seen.raft_info.leader)
+        assert {told.peer_id, seen.peer_id} < {int(peer) for peer in told.peers}
+        assert sum(shard.points_count for shard in c.collection_cluster_info("memos").local_shards) > 0
+
+
+def states(client: QdrantClient) -> dict[tuple[int, int], str]:
+    """Of the replicas, by shard and peer."""
+    told = client.collection_cluster_info("notes")
+    local = {(one.shard_id, told.peer_id): one.state.value for one in told.local_shards}
+    return local | {(one.shard_id, one.peer_id): one.state.value for one in told.remote_shards}
+
+
 def is_empty(client: QdrantClient) -> bool:
     with contextlib.suppress(UnexpectedResponse):
         return client.count("notes").count == 0

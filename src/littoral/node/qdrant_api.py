@@ -5,6 +5,7 @@ What Qdrant has and we lack is answered with 501 and its name.
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from littoral.node.access.roles import Role
 from littoral.node.asked_recall import asking_recall, request_recall
 from littoral.node.caches import USE, use_of
 from littoral.node.federation.spread_collection import SpreadCollection
+from littoral.node.mesh_view import view
 from littoral.node.node import Node
 from littoral.node.pipelines_api import status_error
 from littoral.node.qdrant_bodies import (
@@ -30,6 +32,7 @@ from littoral.node.qdrant_bodies import (
     ScrollBody,
     UpdatesBody,
 )
+from littoral.node.qdrant_cluster import cluster, cluster_of, cluster_of_one
 from littoral.node.qdrant_older import OLDER_GROUPS, OLDER_SEARCHES, as_groups, as_query
 from littoral.node.qdrant_snapshots import Snapshots
 from littoral.node.qdrant_vector_names import asked_names, written_names
@@ -76,7 +79,6 @@ WRITE_ROUTES = {
 }
 WITH_VECTORS = frozenset({"upsert", "update_vectors"})
 LACKING = (
-    ("GET", f"{COLLECTION}/cluster"),
     ("POST", f"{COLLECTION}/cluster"),
     ("GET", f"{COLLECTION}/optimizations"),
     ("GET", f"{COLLECTION}/shards"),
@@ -89,7 +91,6 @@ LACKING = (
     ("PUT", f"{COLLECTION}/shards/{{shard}}/snapshots/recover"),
     ("GET", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
     ("DELETE", f"{COLLECTION}/shards/{{shard}}/snapshots/{{snapshot}}"),
-    ("GET", "/cluster"),
     ("GET", "/cluster/telemetry"),
     ("POST", "/cluster/recover"),
     ("DELETE", "/cluster/peer/{peer}"),
@@ -132,6 +133,8 @@ class _Api:
             self._route("POST", "/collections/aliases", self._change_aliases),
             self._route("GET", f"{COLLECTION}/aliases", self._aliases),
             self._route("GET", "/aliases", self._aliases),
+            self._route("GET", "/cluster", self._cluster),
+            self._route("GET", f"{COLLECTION}/cluster", self._cluster_of),
             self._route("PUT", f"{COLLECTION}/index", self._create_index),
             self._route("DELETE", f"{COLLECTION}/index/{{field}}", self._delete_index),
             self._route("GET", f"{POINTS}/{{id}}", self._retrieve_one),
@@ -284,9 +287,13 @@ class _Api:
 
     async def _change(self, request: Request) -> object:
         body = await request.json(collections.UpdateBody)
-        collection = self._collection(request)
-        config = collections.changed_config(collection.config, body)
-        await self._node.collections.configure(collection.name, config, deadline_s=_deadline_s(request))
+        collection, federation, deadline_s = self._collection(request), self._node.federation, _deadline_s(request)
+        if federation is not None and isinstance(collection, SpreadCollection):
+            change = partial(collections.changed_spread, body=body)
+            await federation.making.configure(collection.name, change, deadline_s=deadline_s)
+        else:
+            config = collections.changed_config(collection.config, body)
+            await self._node.collections.configure(collection.name, config, deadline_s=deadline_s)
         return True
 
     async def _add_vector(self, request: Request) -> object:
@@ -322,6 +329,16 @@ class _Api:
                 if wanted in (None, name)
             ]
         }
+
+    async def _cluster(self, _: Request) -> object:
+        federation, now_s = self._node.federation, self._clock.wall()
+        return cluster(None if federation is None else view(federation, now_s=now_s), now_s=now_s)
+
+    async def _cluster_of(self, request: Request) -> object:
+        collection, federation = self._collection(request), self._node.federation
+        if federation is None or not isinstance(collection, SpreadCollection):
+            return cluster_of_one(self._node.name, await collection.count(deadline_s=_deadline_s(request)))
+        return cluster_of(view(federation, now_s=self._clock.wall()), collection.name)
 
     async def _delete(self, request: Request) -> object:
         """False where there was none, as Qdrant says it."""

@@ -19,6 +19,7 @@ __all__ = [
     "UpdateBody",
     "alias_changes",
     "changed_config",
+    "changed_spread",
     "check_plain",
     "config_of",
     "description",
@@ -297,6 +298,18 @@ def changed_config(config: CollectionConfig, body: UpdateBody) -> CollectionConf
         id_tracker=params.id_tracker or config.id_tracker,
         metadata=config.metadata if body.metadata is None else {**(config.metadata or {}), **body.metadata},
     )
+
+
+def changed_spread(config: CollectionConfig, body: UpdateBody) -> CollectionConfig:
+    """As `changed_config`, of a collection that is spread: where its shards lie is changed in another way."""
+    params = body.params or ParamsChange()
+    counted = params.replication_factor is not None or params.write_consistency_factor is not None
+    if counted or "littoral" in (body.metadata or {}):
+        raise NotOfferedError(
+            "body: where shards lie is not changed with options",
+            hint="`littoral mesh spread`, or POST /api/mesh/changes",
+        )
+    return changed_config(config, body)
 
 
 def _changed_vector(params: VectorParams, change: VectorChange) -> VectorParams:

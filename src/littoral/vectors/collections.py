@@ -105,7 +105,7 @@ class Collections:
                 collections.damaged[name] = file
             else:
                 collections._add(name, file)
-        await collections._want()
+        await collections.want_hosts()
         return collections
 
     async def close(self) -> None:
@@ -194,7 +194,7 @@ class Collections:
             file = layout.CollectionFile(config, [f"shard-0-{secrets.token_hex(4)}"])
             await asyncio.to_thread(make, self._folder, name, file)
             collection = self._add(name, file)
-            await self._want()
+            await self.want_hosts()
             try:
                 await collection.info(deadline_s=deadline_s)
             except BaseException:
@@ -206,13 +206,10 @@ class Collections:
         """After it the name is free, and stays so after a crash. Raises NotFoundError."""
         check_name(name)
         self._refuse_stand_in(name, "deleted")
-        await self._delete(name)
+        await self.delete_part(name)
 
     async def delete_part(self, name: str) -> None:
         """As `delete`, for `NAME.PART`."""
-        await self._delete(name)
-
-    async def _delete(self, name: str) -> None:
         async with self._changing:
             if name not in self.damaged and name not in self._collections:
                 raise NotFoundError(f"collection `{name}` does not exist")
@@ -222,8 +219,13 @@ class Collections:
     async def configure(self, name: str, config: CollectionConfig, *, deadline_s: float = CREATE_DEADLINE_S) -> None:
         """Other options for the same vectors. They are kept first: a host that is restarted in between has them."""
         self._refuse_stand_in(name, "changed")
+        await self.configure_part(self.get(name).name, config, deadline_s)
+
+    async def configure_part(self, name: str, config: CollectionConfig, deadline_s: float = CREATE_DEADLINE_S) -> None:
+        """As `configure`, for `NAME.PART`."""
         async with self._changing:
-            collection = self.get(name)
+            if (collection := self._collections.get(name)) is None:
+                raise NotFoundError(f"collection `{name}` does not exist")
             former = collection.config
             await self._keep(collection.name, config)
             try:
@@ -323,10 +325,6 @@ class Collections:
         self._collections[name] = collection
         return before
 
-    async def want_hosts(self) -> None:
-        """Of all shards that are there."""
-        await self._want()
-
     async def make_shard(self, name: str, shard: str) -> None:
         """A folder beside that of the first one."""
         await asyncio.to_thread((self._folder / name / shard).mkdir, mode=0o700)
@@ -394,14 +392,14 @@ class Collections:
         client = self.client_of(name, shard)
         kept = self._clients.get(name)
         try:
-            await self._want(f"{layout.COLLECTIONS}/{name}/{shard}")
+            await self.want_hosts(f"{layout.COLLECTIONS}/{name}/{shard}")
             fresh = self.collection_of(name, file.config, client)
             await self._see_opened(name, shard, fresh, deadline_s)
             if ready is not None:
                 await ready(fresh)
         except BaseException:
             await client.close()
-            await self._want()
+            await self.want_hosts()
             await asyncio.to_thread(wait_for_owner, self._folder / name / shard, self._clock)
             doomed = self._folder / name / shard if former else await asyncio.to_thread(doom, self._folder, name)
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
@@ -411,7 +409,7 @@ class Collections:
         self._collections[name].is_strict = former is not None and former.is_strict
         declared = self._files[name].declared if name in self._files else ""
         await self.keep_file(name, msgspec.structs.replace(file, declared=declared))
-        await self._want()
+        await self.want_hosts()
         if kept is not None:
             await kept[1].close(
                 UnavailableError(f"collection `{name}` was recovered from a snapshot", hint="try again")
@@ -453,7 +451,7 @@ class Collections:
             shard, client = self._clients.pop(name)
             other = await self.generations.forget(name)
             await client.close(NotFoundError(f"collection `{name}` was deleted"))
-            await self._want()
+            await self.want_hosts()
             for ended in (shard, *([other] if other else [])):
                 await asyncio.to_thread(wait_for_owner, self._folder / name / ended, self._clock)
         doomed = await asyncio.to_thread(doom, self._folder, name)
@@ -494,6 +492,7 @@ class Collections:
         shards = [(one.name, one.shard) for own in here for one in (own, own.other) if one is not None]
         return [(name, shard) for name, shard in shards if isinstance(shard, SealedShard)]
 
-    async def _want(self, *more: str) -> None:
+    async def want_hosts(self, *more: str) -> None:
+        """Of all shards that are there, and of these."""
         shards = [*((name, shard) for name, (shard, _) in self._clients.items()), *self.generations.shards()]
         await self._hosts.want([*(f"{layout.COLLECTIONS}/{name}/{shard}" for name, shard in shards), *more])

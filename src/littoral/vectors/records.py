@@ -143,6 +143,15 @@ class CollectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         """Whether one of its vectors is of other models than the others."""
         return len({self.models_of(vector) for vector in self.dense}) > 1
 
+    def with_options_of(self, other: "CollectionConfig") -> "CollectionConfig":
+        """The same vectors, of the same models, with the options of one that has the same vectors."""
+        dense = {
+            name: replace(other.dense[name], size=params.size, distance=params.distance)
+            for name, params in self.dense.items()
+        }
+        kept = {"models": self.models, "named_models": self.named_models}
+        return replace(other, vectors=dense.pop("", None), named=dense, **kept)
+
     def with_models(self, models: Mapping[str, tuple[ModelVersion, ...]]) -> "CollectionConfig":
         """These vectors are of these models from now on, all others of those that they were of."""
         if self.is_single:

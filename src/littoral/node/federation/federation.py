@@ -122,10 +122,8 @@ class Federation:
             grants=Grants(clock, is_first_life=self._boot == 1),
             complete_s=self.completeness.left_s,
         )
-        tell_stale = self._exchange.tell_stale
-        self._local = LocalShards(
-            collections, self.summaries, self.replicas, tell_stale, clock, self.completeness.left_s
-        )
+        tell_stale, left_s = self._exchange.tell_stale, self.completeness.left_s
+        self._local = LocalShards(collections, self.summaries, self.replicas, tell_stale, clock, left_s)
         self._local.indexes = self._indexes = PayloadIndexes(data / FOLDER)
         self._indexes.map = lambda: self.map
         self._holding = asyncio.Lock()
@@ -411,7 +409,8 @@ class Federation:
                 nodes = spreads[name].all_places[shard]
                 by = next(one for one in spreads[name].both if shard in one.places)
                 config = config_of(tables[name].config(), by)
-                if await self._local.ensure(name, shard, config, nodes, has_copies=may_have_copies(spreads[name])):
+                marks = {"has_copies": may_have_copies(spreads[name]), "has_options": self.making.is_made(name)}
+                if await self._local.ensure(name, shard, config, nodes, **marks):
                     self._say(f"mesh: shard {shard} of `{name}` is made")
                 self._held.add(part_name(name, shard))
             whys = {name: self.handing.embedders.unready(name, spread) for name, spread in spreads.items()}

@@ -1,12 +1,13 @@
 """The shards that lie on this node: a hidden collection each, so a process of its own."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from littoral.clock import Clock
-from littoral.errors import LittoralError, UnavailableError
+from littoral.errors import LittoralError, RequestError, UnavailableError
 from littoral.node.federation.copies import MARK, for_shard, marked, without_marks
 from littoral.node.federation.indexes import PayloadIndexes
 from littoral.node.federation.loads import Loads
@@ -23,6 +24,9 @@ from littoral.vectors.records import CollectionConfig
 from littoral.vectors.replication.stamps import ANY, At, LateError
 
 __all__ = ["LocalShards", "Terms", "part_name"]
+
+
+_log = logging.getLogger("littoral.mesh.shards")
 
 
 def part_name(collection: str, shard: int) -> str:
@@ -73,6 +77,7 @@ class LocalShards:
         self._shards: dict[str, Collection] = {}
         self._watched: dict[str, Watched] = {}
         self._leaving = Leaving(clock)
+        self._refused: dict[str, CollectionConfig] = {}
         self.loads = Loads(clock)
         self.after_write: AfterWrite | None = None
         self.indexes: PayloadIndexes | None = None
@@ -86,8 +91,11 @@ class LocalShards:
         nodes: Sequence[str],
         *,
         has_copies: bool = False,
+        has_options: bool = False,
     ) -> bool:
-        """Makes it if it is not there; whether it did. nodes: that hold it. Raises what `create_part` raises."""
+        """Makes it if it is not there; whether it did. nodes: that hold it. has_options: a request may have changed
+        those that it was made with. Raises what `create_part` raises.
+        """
         name = part_name(collection, shard)
         if name in self._collections.damaged:
             raise self._collections.damaged[name]
@@ -95,6 +103,8 @@ class LocalShards:
         is_new = part is None
         if part is None:
             part = await self._collections.create_part(name, config)
+        elif has_options:
+            await self._take_options(part, config)
         if name not in self._shards:
             if has_copies:
                 await part.create_index(MARK, "bool")
@@ -103,6 +113,24 @@ class LocalShards:
             self._shards[name] = Collection(name, config, watched)
         await self._replicas.keep(name, self._shards[name], nodes, part.life)
         return is_new
+
+    async def try_options(self, collection: str, config: CollectionConfig) -> None:
+        """On a shard that lies here, if one does. Raises InputError where the store refuses them: it is as before."""
+        for name, shard in self.all_here():
+            if name == collection and (part := self._collections.part(part_name(name, shard))) is not None:
+                await self._collections.configure_part(part.name, part.config.with_options_of(config))
+                return
+
+    async def _take_options(self, part: Collection, config: CollectionConfig) -> None:
+        """What the store refuses is told once, and nothing else waits for it."""
+        if (wanted := part.config.with_options_of(config)) in (part.config, self._refused.get(part.name)):
+            return
+        try:
+            await self._collections.configure_part(part.name, wanted)
+            self._refused.pop(part.name, None)
+        except RequestError as error:
+            self._refused[part.name] = wanted
+            _log.warning("shard `%s`: its options stay as they were: %s", part.name, error)
 
     async def open_left(self, collection: str, shard: int) -> None:
         """Of a shard that has no place here any more: for whoever hands its points over, not for callers."""

@@ -26,8 +26,8 @@ class MadeTable(CollectionTable, frozen=True):
         return self.made
 
     def is_of(self, spread: Spread | None) -> bool:
-        """Whether the map still has this one, and not another of its name."""
-        return spread is not None and (spread.definition, spread.born) == (self.definition, self.born)
+        """Whether the map still has this one, maybe with other options, and not another of its name."""
+        return spread is not None and bool(spread.definition) and spread.born == self.born
 
 
 class _Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

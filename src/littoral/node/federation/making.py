@@ -58,6 +58,7 @@ NAME_CHARACTERS_MAX = 64
 
 Say = Callable[[str], None]
 LaidOut = Callable[[str, CollectionTable], Spread]
+Change = Callable[[CollectionConfig], CollectionConfig]
 
 
 class _Make(msgspec.Struct, array_like=True, tag="make"):
@@ -69,7 +70,16 @@ class _Delete(msgspec.Struct, array_like=True, tag="delete"):
     collection: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 
 
-_wishes = msgspec.msgpack.Decoder(_Make | _Delete | AliasWish)
+class _Configure(msgspec.Struct, array_like=True, tag="configure"):
+    """was: the definition that it goes by."""
+
+    collection: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+    was: Annotated[bytes, Meta(min_length=1, max_length=DEFINITION_BYTES_MAX)]
+    definition: Annotated[bytes, Meta(min_length=1, max_length=DEFINITION_BYTES_MAX)]
+
+
+_Wish = _Make | _Delete | _Configure | AliasWish
+_wishes = msgspec.msgpack.Decoder(_Wish)
 
 
 class Making:
@@ -160,6 +170,31 @@ class Making:
             raise _of_a_site_file(name, self._transport.name)
         await self._follow(await self._wish(_Delete(name)), self._clock.monotonic() + deadline_s)
 
+    async def configure(self, name: str, change: Change, *, deadline_s: float) -> None:
+        """Other options for the same vectors, on all nodes; those that are away take them when they come. change: of
+        what it was made with; may be asked again where somebody else changes it meanwhile.
+
+        Raises NotOfferedError for a site file's, InputError for what the store refuses, PeerError as `create`.
+        """
+        end_s = self._clock.monotonic() + deadline_s
+        tried = b""
+        while True:
+            table = self._tables.get(name)
+            if not isinstance(table, MadeTable) or table.spread is None:
+                raise _options_of_a_site_file(name)
+            if table.definition == tried:
+                raise ConflictError(f"collection `{name}` is changed by somebody else too", hint="try again")
+            config = change(table.made)
+            wish = _Configure(name, table.definition, definition_of(config, table.spread))
+            await self._local.try_options(name, config)
+            try:
+                await self._follow(await self._wish(wish), end_s)
+                return
+            except ConflictError:
+                tried = table.definition
+                await self._keeper.pull(also=[self._keeper.writer])
+                await self.adopt()
+
     async def change_aliases(self, changes: Sequence[AliasChange], names: Names[str], *, deadline_s: float) -> None:
         """All of them or none, in their order: those of spread collections on all nodes, others on this one alone.
 
@@ -208,17 +243,25 @@ class Making:
                 await self._stand_ins.remove(name)
         hidden: dict[str, str] = {}
         for name, spread in spreads.items():
-            if spread.definition and name not in self._tables:
-                try:
-                    self._stand_ins.check(name)
-                    self._tables[name] = defined(spread.definition, spread.born)
-                    self._stand_ins.add(name)
-                except LittoralError as error:
-                    hidden[name] = error.message
+            try:
+                self._take(name, spread)
+            except LittoralError as error:
+                hidden[name] = error.message
         for name, why in hidden.items():
             if self.hidden.get(name) != why:
                 self._say(f"mesh: `{name}`, which a request has made, is not to be had here: {why}")
         self.hidden = hidden
+
+    def _take(self, name: str, spread: Spread) -> None:
+        if not spread.definition:
+            return
+        if (table := self._tables.get(name)) is None:
+            self._stand_ins.check(name)
+            self._tables[name] = defined(spread.definition, spread.born)
+            self._stand_ins.add(name)
+        elif isinstance(table, MadeTable) and table.definition != spread.definition:
+            self._tables[name] = defined(spread.definition, spread.born)
+            self._stand_ins.renew(name)
 
     async def clear(self) -> None:
         """Shards that lie here of collections that were deleted are gone from the disk."""
@@ -231,7 +274,7 @@ class Making:
                 self._say(f"mesh: `{part_name(name, shard)}` is gone, its collection was deleted")
         self._cleared = shard_map.number
 
-    async def _wish(self, wish: _Make | _Delete | AliasWish) -> int:
+    async def _wish(self, wish: _Wish) -> int:
         """Number of the map after it."""
         if self._keeper.is_writer:
             return await self._done(wish, self._transport.name)
@@ -248,7 +291,7 @@ class Making:
             raise ConflictError(f"node `{self._keeper.writer}` writes the shard map, not `{self._transport.name}`")
         return b"%d" % await self._done(decoded(_wishes, body, f"wish of `{caller}`"), caller)
 
-    async def _done(self, wish: _Make | _Delete | AliasWish, caller: str) -> int:
+    async def _done(self, wish: _Wish, caller: str) -> int:
         """As the writer of the map. Nodes that are here have done their part when it returns, unless they are slow."""
         async with self._writing:
             match wish:
@@ -256,6 +299,8 @@ class Making:
                     await self._write(wish)
                 case _Delete():
                     self._remove(wish.collection)
+                case _Configure():
+                    self._write_options(wish)
                 case AliasWish():
                     await self._write_aliases(wish, caller)
             number = self._keeper.map.number
@@ -284,6 +329,17 @@ class Making:
         if len(encode_map(self._keeper.map.with_spreads({name: spread}))) > DOCUMENT_BYTES_MAX:
             raise TooLargeError(f"collection `{name}`: the shard map has no room for it")
         self._keeper.write({name: spread})
+
+    def _write_options(self, wish: _Configure) -> None:
+        spread = self._keeper.map.spreads.get(wish.collection)
+        if spread is None or not self.is_made(wish.collection):
+            raise _options_of_a_site_file(wish.collection)
+        if spread.definition != wish.was:
+            raise ConflictError(f"collection `{wish.collection}` was changed by somebody else meanwhile")
+        before, after = defined(spread.definition).made, defined(wish.definition).made
+        if _vectors_of(before) != _vectors_of(after):
+            raise InputError(f"collection `{wish.collection}`: other options are of the same vectors")
+        self._keeper.write({wish.collection: msgspec.structs.replace(spread, definition=wish.definition)})
 
     async def _write_aliases(self, wish: AliasWish, caller: str) -> None:
         shard_map = self._keeper.map
@@ -348,6 +404,19 @@ class Making:
     def _check_member(self, caller: str) -> None:
         if caller not in self._members():
             raise ForbiddenError(f"node `{caller}` is no member of this site")
+
+
+def _vectors_of(config: CollectionConfig) -> dict[str, object]:
+    """What no options change."""
+    dense = {name: (params.size, params.distance, params.multivector_config) for name, params in config.dense.items()}
+    return {**dense, **dict.fromkeys(config.sparse)}
+
+
+def _options_of_a_site_file(name: str) -> NotOfferedError:
+    return NotOfferedError(
+        f"collection `{name}` is spread over nodes by site files: no request changes its options",
+        hint="change them in the site file of each node, and start one after the other",
+    )
 
 
 def _of_a_site_file(name: str, node: str) -> NotOfferedError:

@@ -64,6 +64,12 @@ class StandIns:
         model = by_table if spread is None or table.migrate is None else spread.model
         self._collections.stand_in(self.generation(name, model))
 
+    def renew(self, name: str) -> None:
+        """It has other options from now on."""
+        known = self._collections.get(name)
+        if isinstance(known, SpreadCollection):
+            known.config = self.generation(name, known.model).config
+
     async def remove(self, name: str) -> None:
         """It was deleted: its name is free, its aliases are gone."""
         await self._collections.stand_down(name)

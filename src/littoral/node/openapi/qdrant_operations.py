@@ -39,6 +39,23 @@ GROUPS: Shape = {"groups": [{"id": int | str, "hits": [HIT], "lookup?": Any}]}
 UPDATED: Shape = {"operation_id": int, "status": Words(("completed", "acknowledged"))}
 SNAPSHOT: Shape = {"name": str, "creation_time": str, "size": int, "checksum": str}
 ALIASES: Shape = {"aliases": [{"alias_name": str, "collection_name": str}]}
+CLUSTER: Shape = {
+    "status": Words(("enabled", "disabled")),
+    "peer_id?": int,
+    "peers?": Map({"uri": str}),
+    "raft_info?": Object,
+    "consensus_thread_status?": Object,
+    "message_send_failures?": Map(Object),
+}
+CLUSTER_OF: Shape = {
+    "peer_id": int,
+    "shard_count": int,
+    "local_shards": [{"shard_id": int, "points_count": int, "state": str}],
+    "remote_shards": [{"shard_id": int, "peer_id": int, "state": str}],
+    "shard_transfers": [
+        {"shard_id": int, "from": int, "to": int, "sync": bool, "method": str, "comment": str},
+    ],
+}
 DESCRIBED: Shape = {
     "status": str,
     "optimizer_status": str,
@@ -86,6 +103,8 @@ def _operations() -> Iterator[tuple[str, Operation]]:
     )
     yield f"GET {COLLECTION}/aliases", _told("Aliases of a collection", ALIASES, query={})
     yield "GET /aliases", _told("All aliases", ALIASES, query={})
+    yield "GET /cluster", _told("The nodes of the site, as peers", CLUSTER, query={}, statuses=())
+    yield f"GET {COLLECTION}/cluster", _told("Where the shards of a collection lie", CLUSTER_OF, query=TIMEOUT)
     yield f"PUT {COLLECTION}/index", _told("An index over a field of payloads", UPDATED, IndexBody, TERMS)
     yield f"DELETE {COLLECTION}/index/{{field}}", _told("Takes it away", UPDATED, query=TERMS)
     yield f"GET {POINTS}/{{id}}", _told("One point", POINT)
