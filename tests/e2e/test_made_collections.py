@@ -63,6 +63,17 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         yield found
 
 
+@pytest.fixture
+def spreading(tmp_path: Path) -> Iterator[Nodes]:
+    """Whose site files say that collections are spread of which a request says nothing."""
+    need(find_spec("zenoh") is not None and find_spec("cryptography") is not None, "the extra `mesh`")
+    with contextlib.closing(Nodes(tmp_path)) as found:
+        for file in found.files.values():
+            file.write_text(file.read_text().replace("[mesh]\n", '[mesh]\nmade = "spread"\n'))
+        found.start(*NAMES)
+        yield found
+
+
 def make(client: QdrantClient) -> bool:
     return client.create_collection(
         "notes",
@@ -128,6 +139,27 @@ def test_aliases_and_the_cluster_are_the_same_at_every_node(nodes: Nodes) -> Non
         assert (len(told.peers), told.raft_info.leader) == (3, seen.raft_info.leader)
         assert {told.peer_id, seen.peer_id} < {int(peer) for peer in told.peers}
         assert sum(shard.points_count for shard in c.collection_cluster_info("memos").local_shards) > 0
+
+
+def test_a_client_that_knows_nothing_of_nodes_makes_collections_for_all_where_the_site_says_so(
+    spreading: Nodes,
+) -> None:
+    here = {"littoral": {"spread": False}}
+    with contextlib.ExitStack() as stack:
+        a, b, c = (stack.enter_context(spreading.client(name)) for name in NAMES)
+        assert b.create_collection("notes", vectors_config=VECTORS, timeout=60)
+        assert b.create_collection("mine", vectors_config=VECTORS, metadata=here)
+        assert a.create_collection("one", vectors_config=VECTORS, shard_number=1, replication_factor=1, timeout=60)
+        c.upsert("notes", [models.PointStruct(id=i, vector=row.tolist()) for i, row in enumerate(ROWS)], wait=True)
+        for client in (a, b, c):
+            assert client.count("notes").count == COUNT
+            assert client.get_collection("notes").config.params.replication_factor == 2
+            assert client.get_collection("one").config.params.shard_number == 1
+        assert [client.collection_exists("mine") for client in (a, b, c)] == [False, True, False]
+        with pytest.raises(UnexpectedResponse, match="is false, and there are to be several"):
+            b.create_collection("mine-too", vectors_config=VECTORS, metadata=here, shard_number=2)
+    with spreading.client("c", "write") as writer, pytest.raises(UnexpectedResponse, match="needs the role `admin`"):
+        writer.create_collection("theirs", vectors_config=VECTORS)
 
 
 def states(client: QdrantClient) -> dict[tuple[int, int], str]:

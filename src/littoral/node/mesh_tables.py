@@ -65,6 +65,10 @@ class MeshTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Literal["off", "auto"],
         Meta(description="`auto`: the node that writes the map moves, divides, dissolves shards where that gains"),
     ] = "off"
+    made: Annotated[
+        Literal["here", "spread"],
+        Meta(description="Where a collection lies that a request makes without saying: on this node, or on all"),
+    ] = "here"
     encryption: EncryptionTable | None = None
     """Of `encrypted.fields` of spread collections: the same keys on all nodes."""
 

@@ -272,7 +272,7 @@ class _Api:
         federation, held = self._node.federation, self._node.collections
         if federation is None:
             collections.check_plain(body)
-        if federation is None or (spread := collections.spread_of(body)) is None:
+        if federation is None or (spread := collections.spread_of(body, federation.making.default)) is None:
             await held.create(name, collections.config_of(body))
             return True
         needs(Role.ADMIN, "a collection that is spread over nodes")

@@ -150,7 +150,7 @@ def alias_changes(body: AliasesBody) -> list[AliasChange]:
 def check_plain(body: CreateBody) -> None:
     """On a node that is in no mesh. Raises NotOfferedError for a collection that is to be spread, as `config_of`."""
     config_of(body)
-    if _told_spread(body) is not None:
+    if _told_spread(body) not in (None, False):
         raise NotOfferedError(
             "metadata.littoral.spread: this node is in no mesh", hint="the table `mesh` of its site file makes it one"
         )
@@ -161,20 +161,24 @@ def _told_spread(body: CreateBody) -> Any:
     return own.get("spread") if isinstance(own, dict) else None
 
 
-def spread_of(body: CreateBody) -> SpreadTable | None:
+def spread_of(body: CreateBody, default: SpreadTable | None = None) -> SpreadTable | None:
     """How a new collection is to lie on the nodes of a site; None = on the node that is asked. What `metadata` says in
-    `littoral.spread` has the keys of a site file. Raises InputError.
+    `littoral.spread` has the keys of a site file, or is false: on this node. default: where nothing is said.
+    Raises InputError.
     """
     counts = {key: count for key, name in _COUNTS.items() if (count := getattr(body, name)) is not None}
-    if (told := _told_spread(body)) is None:
-        if counts.get("shards", 1) == 1 and counts.get("replicas", 1) == 1:
-            return None
-        told = {}
+    told, is_one = _told_spread(body), counts.get("shards", 1) == 1 and counts.get("replicas", 1) == 1
+    if told is False and not is_one:
+        raise InputError("metadata.littoral.spread: is false, and there are to be several shards or replicas")
+    if told is False or (told is None and default is None and is_one):
+        return None
+    told = {} if told is None else told
     if not isinstance(told, dict):
-        raise InputError("metadata.littoral.spread: must be an object with the keys of `spread` in a site file")
+        raise InputError("metadata.littoral.spread: must be an object with the keys of `spread`, or false")
     if twice := sorted(counts.keys() & told.keys()):
         raise InputError(f"metadata.littoral.spread: `{twice[0]}` is said by `{_COUNTS[twice[0]]}` already")
-    return _converted({**told, **counts}, SpreadTable, "metadata.littoral.spread")
+    base = {} if default is None else {"replicas": default.replicas}
+    return _converted({**base, **told, **counts}, SpreadTable, "metadata.littoral.spread")
 
 
 def config_of(body: CreateBody, spread: SpreadTable | None = None) -> CollectionConfig:

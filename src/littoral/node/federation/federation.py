@@ -148,6 +148,7 @@ class Federation:
             self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock, self.sealing, homing
         )
         self.making = self._making()
+        self.making.is_default = mesh.made == "spread"
         self.service = MeshService(
             self._local, self.target, self.roster, self.asking.counts, self.keeper.heard, self._terms
         )

@@ -114,6 +114,8 @@ class Making:
         self._hold = hold
         self._writing, self._adopting, self._renaming = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._cleared = 0
+        self.is_default = False
+        """Whether a collection is spread of which a request does not say where it is to lie."""
         self.hidden: dict[str, str] = {}
         """Collections of the map that are not to be had here, and why."""
 
@@ -123,6 +125,11 @@ class Making:
         await self._transport.serve(FREE, self._is_free)
         await self._transport.serve(KNOW, self._known)
         await self.adopt()
+
+    @property
+    def default(self) -> SpreadTable | None:
+        """How such a collection is spread; None = it lies on the node that is asked."""
+        return SpreadTable(replicas=min(SpreadTable().replicas, len(self._members()))) if self.is_default else None
 
     def is_made(self, name: str) -> bool:
         """Whether it is here because of a request."""
