@@ -62,7 +62,8 @@ class Received(NamedTuple):
 
 
 class Scripted(NamedTuple):
-    """One answer. text: what the model says; None: the last message again. body: instead, as it is, with `status`.
+    """One answer. text: what the model says; None: the last message again. body: instead, as it is, with `status`; JSON
+    unless `headers` name another `content-type`.
 
     gate: nothing comes before it is opened; of a stream only what follows `gate_after` of its events. cut_after: the
     connection is cut after so many events (whole answers: in the middle of the body). words: of a stream, how many
@@ -186,9 +187,8 @@ class FakeUpstream:
                 {"error": {"message": f"scripted {scripted.status}", "type": "x", "param": None, "code": "scripted"}}
             ).encode()
         )
-        return web.Response(
-            body=told, status=scripted.status, headers=dict(scripted.headers), content_type="application/json"
-        )
+        headers = {"content-type": "application/json", **scripted.headers}
+        return web.Response(body=told, status=scripted.status, headers=headers)
 
     async def _whole(self, request: web.Request, body: Any, scripted: Scripted) -> web.StreamResponse:
         data = json.dumps(whole(body, scripted)).encode()

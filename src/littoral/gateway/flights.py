@@ -10,6 +10,7 @@ import msgspec
 
 from littoral.errors import LittoralError, TooLargeError, UnavailableError, UpstreamError
 from littoral.gateway.sse import Assembly, Events, event, payloads_of
+from littoral.gateway.upstream import Upstream
 from littoral.gateway.upstreams import Begun, Outgoing, Upstreams
 
 __all__ = ["FLIGHTS_MAX", "HELD_BYTES_MAX", "Flight", "Flights", "Landed", "streamed"]
@@ -160,25 +161,29 @@ class Flight:
 
     async def _streamed(self, begun: Begun) -> Landed:
         events, assembly = Events(), Assembly()
-        self._take(events.feed(begun.first), assembly)
+        self._take(events.feed(begun.first), assembly, begun.upstream)
         async for data in begun.rest:
-            self._take(events.feed(data), assembly)
-        self._take(events.rest(), assembly)
+            self._take(events.feed(data), assembly, begun.upstream)
+        self._take(events.rest(), assembly, begun.upstream)
         if assembly.error is not None:
             # already told as it came
-            return Landed(502, msgspec.json.encode({"error": assembly.error}), None, begun.headers)
+            body = begun.upstream.error_without_secrets(msgspec.json.encode({"error": assembly.error}))
+            return Landed(502, body, None, begun.headers)
         if not assembly.is_done and not assembly.is_whole:
             raise UpstreamError(f"upstream `{begun.upstream.name}`: its stream was cut off", kind="cut")
         answer = assembly.answer()
         return Landed(200, msgspec.json.encode(answer), answer if assembly.is_whole else None, begun.headers)
 
-    def _take(self, payloads: list[bytes], assembly: Assembly) -> None:
+    def _take(self, payloads: list[bytes], assembly: Assembly, upstream: Upstream) -> None:
         if not payloads:
             return
-        for payload in payloads:
+        for said in payloads:
             if assembly.is_done:
                 break
+            payload = upstream.answer_without_key(said)
             is_usage = assembly.add(payload)
+            if assembly.error is not None:
+                payload = upstream.error_without_secrets(payload)
             self._pieces.append(_Piece(payload, is_usage))
             self._bytes += len(payload)
             self._held += len(payload)
@@ -255,18 +260,13 @@ def _is_events(begun: Begun) -> bool:
 
 def _whole(begun: Begun) -> Landed:
     if begun.status != 200:
-        return Landed(begun.status, _without_key(begun), None, begun.headers)
+        return Landed(begun.status, begun.upstream.error_without_secrets(begun.first), None, begun.headers)
+    body = begun.upstream.answer_without_key(begun.first)
     try:
-        answer = _decode(begun.first)
+        answer = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise UpstreamError(f"upstream `{begun.upstream.name}`: its answer is no JSON", kind="malformed") from error
-    return Landed(200, begun.first, answer, begun.headers)
-
-
-def _without_key(begun: Begun) -> bytes:
-    if (key := begun.upstream.key) is None:
-        return begun.first
-    return key.hidden_in(begun.first.decode("utf-8", "replace")).encode()
+    return Landed(200, body, answer, begun.headers)
 
 
 def _told(error: Exception) -> object:

@@ -7,12 +7,11 @@ import msgspec
 
 from littoral.errors import UpstreamError
 
-__all__ = ["DONE", "EVENT_BYTES_MAX", "Assembly", "Events", "event", "payloads_of"]
+__all__ = ["DONE", "EVENT_BYTES_MAX", "Assembly", "Events", "error_of", "event", "payloads_of"]
 
 EVENT_BYTES_MAX = 1 << 20
 DONE = b"[DONE]"
 PIECE_CHARACTERS = 200
-_COUNTED = ("usage",)
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -51,7 +50,12 @@ def _payload(block: bytes) -> bytes | None:
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:]
     lines = [line[5:].removeprefix(b" ") for line in block.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines) if lines else None
+    return b" ".join(lines) if lines else None  # no text of JSON holds a line's end
+
+
+def error_of(told: Mapping[str, Any]) -> Any:
+    """What services say in place of an answer, also with status 200; None where it is an answer."""
+    return told.get("error") or None
 
 
 class Assembly:
@@ -73,12 +77,12 @@ class Assembly:
             told = _decode(payload)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise UpstreamError("upstream: an event of its stream is no JSON", kind="malformed") from error
-        if told.get("error"):
-            self.error = told["error"]
+        if (said := error_of(told)) is not None:
+            self.error = said
             return False
-        if not self._head:
-            self._head = {name: told[name] for name in told if name not in ("choices", "usage", "object")}
-            self._head["object"] = str(told.get("object", "")).removesuffix(".chunk")
+        for name, value in told.items():
+            if name not in ("choices", "usage") and not self._head.get(name):  # some begin with an empty one
+                self._head[name] = str(value or "").removesuffix(".chunk") if name == "object" else value
         if told.get("usage"):
             self._usage = told["usage"]
         choices = told.get("choices") or []
@@ -141,11 +145,12 @@ def _join_calls(calls: dict[int, Any], parts: list[Any]) -> None:
 
 def payloads_of(answer: Mapping[str, Any], *, has_usage: bool) -> Iterator[bytes]:
     """A whole answer as the payloads of a stream, `[DONE]` at the end. has_usage: as `stream_options` asked."""
-    is_chat = str(answer.get("object", "")).startswith("chat")
+    choices = [one for one in answer.get("choices") or () if isinstance(one, dict)]
+    is_chat = any("message" in choice for choice in choices)
     head = {name: answer[name] for name in answer if name not in ("choices", "usage")}
-    head["object"] = "chat.completion.chunk" if is_chat else answer.get("object", "text_completion")
+    head["object"] = "chat.completion.chunk" if is_chat else "text_completion"
     more: dict[str, Any] = {"usage": None} if has_usage else {}
-    for choice in answer.get("choices") or ():
+    for choice in choices:
         parts = _chat_parts(choice) if is_chat else _text_parts(choice)
         end: dict[str, Any] = {"delta": {}} if is_chat else {"text": ""}
         place = {"index": choice.get("index", 0)}

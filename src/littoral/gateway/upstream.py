@@ -1,11 +1,17 @@
 """A service of language models as the gateway sees it, without a word of the library that carries it."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 __all__ = ["Ask", "Reply", "Secret", "Service", "Upstream"]
+
+HIDDEN = b"***"
+KEY_CHARS_MIN = 16
+VALUE_CHARS_MIN = 4
 
 
 class Secret:
@@ -19,10 +25,6 @@ class Secret:
     def shown(self) -> str:
         """For the one place that needs it: the head of a request to its service."""
         return self._text
-
-    def hidden_in(self, text: str) -> str:
-        """The same text without the key."""
-        return text.replace(self._text, "***") if self._text else text
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -65,6 +67,31 @@ class Upstream(NamedTuple):
     def name_of(self, model: str) -> str:
         """What the service calls it."""
         return self.rename.get(model, model)
+
+    def error_without_secrets(self, data: bytes) -> bytes:
+        """An error of the service, as bytes, without its key and the values of `headers`."""
+        values = (value for value in self.headers.values() if len(value) >= VALUE_CHARS_MIN)
+        return _without(data, (*(() if self.key is None else (self.key.shown(),)), *values))
+
+    def answer_without_key(self, data: bytes) -> bytes:
+        """An answer of the service, as bytes. A short key stays: it may be a word of the answer."""
+        key = "" if self.key is None else self.key.shown()
+        return _without(data, (key,)) if len(key) >= KEY_CHARS_MIN else data
+
+
+def _without(data: bytes, secrets: tuple[str, ...]) -> bytes:
+    for needle in _needles(secrets):
+        if needle in data:
+            data = data.replace(needle, HIDDEN)
+    return data
+
+
+@lru_cache(64)
+def _needles(secrets: tuple[str, ...]) -> tuple[bytes, ...]:
+    """As texts of JSON may hold them, the longest first."""
+    quoted = [json.dumps(text)[1:-1] for text in secrets if text]
+    ways = {*filter(None, secrets), *quoted, *(text.replace("/", r"\/") for text in quoted)}
+    return tuple(sorted((way.encode() for way in ways), key=len, reverse=True))
 
 
 class Ask(NamedTuple):

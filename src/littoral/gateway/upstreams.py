@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import random
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,17 +14,20 @@ import msgspec
 from littoral.clock import Clock
 from littoral.errors import NotFoundError, UnavailableError, UpstreamError
 from littoral.gateway.breaker import Breaker, BreakerOptions
+from littoral.gateway.sse import EVENT_BYTES_MAX, Events, error_of
 from littoral.gateway.upstream import Ask, Reply, Service, Upstream
 from littoral.telemetry import Kind, span
 
 __all__ = ["Begun", "Outgoing", "Retries", "Seat", "Upstreams"]
 
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
-FAILURES = frozenset({500, 502, 503, 504, 529})
 OUR_KEY = frozenset({401, 403, 407})
 REST_S_MAX = 120.0
 TRIES_MAX = 3
 ERROR_BYTES_MAX = 64 << 10
+ERROR_STATUS = re.compile("[45][0-9][0-9]")
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Outgoing(NamedTuple):
@@ -180,8 +185,10 @@ class Upstreams:
                 ask = _ask(seat.upstream, outgoing, max(0.001, outgoing.until_s - began_s))
                 async with self._service.ask(seat.upstream, ask) as reply:
                     spanned.note("http.response.status_code", reply.status)
-                    await self._check(seat, reply)
+                    self._check(seat, reply.status, reply.headers)
                     begun = await self._first(seat.upstream, reply, outgoing)
+                    if begun.status != reply.status:
+                        self._check(seat, begun.status, reply.headers)
                     seat.breaker.succeeded()
                     if outgoing.is_stream:
                         seat.streams += 1
@@ -207,9 +214,9 @@ class Upstreams:
             seat.breaker.left()
             raise
 
-    async def _check(self, seat: Seat, reply: Reply) -> None:
+    def _check(self, seat: Seat, status: int, headers: Mapping[str, str]) -> None:
         """Raises UpstreamError for an answer that somebody else may do better."""
-        name, status = seat.upstream.name, reply.status
+        name = seat.upstream.name
         if 300 <= status < 400:
             raise UpstreamError(f"upstream `{name}`: leads elsewhere, which is not followed", kind="status", status=502)
         if status not in RETRIED and status not in OUR_KEY and status < 500:
@@ -217,27 +224,61 @@ class Upstreams:
         if status in OUR_KEY:
             hint = "look at the key of this upstream in the site file"
             raise UpstreamError(f"upstream `{name}`: refuses this node's key", kind="key", status=status, hint=hint)
-        if (wait_s := _retry_after_s(reply.headers)) is not None or status == 429:
+        if (wait_s := _retry_after_s(headers, self._clock.wall())) is not None or status == 429:
             said = f"upstream `{name}`: too many requests (status {status})"
             raise UpstreamError(said, kind="busy", status=status, retry_after_s=wait_s or 1.0)
         raise UpstreamError(f"upstream `{name}`: failed with status {status}", kind="status", status=status)
 
     async def _first(self, upstream: Upstream, reply: Reply, outgoing: Outgoing) -> Begun:
+        """An error in place of an answer has its own status, also where the service says 200."""
         is_events = reply.headers.get("content-type", "").startswith("text/event-stream")
         if reply.status != 200 or not (outgoing.is_stream and is_events):
             bytes_max = self._answer_bytes_max if reply.status == 200 else ERROR_BYTES_MAX
-            return Begun(upstream, reply.status, reply.headers, await reply.read(bytes_max), _nothing())
+            whole = await reply.read(bytes_max)
+            status = _error_status(whole) if reply.status == 200 else None
+            return Begun(upstream, status or reply.status, reply.headers, whole, _nothing())
         rest = reply.chunks()
         try:
             left_s = min(upstream.first_byte_s, outgoing.until_s - self._clock.monotonic())
             async with asyncio.timeout(max(0.001, left_s)):
-                first = await anext(rest, b"")
+                first, payload = await _first_event(rest)
         except TimeoutError as error:
             said = f"upstream `{upstream.name}`: nothing of its stream came in {left_s:.3g} s"
             raise UpstreamError(said, kind="timeout") from error
         if not first:
             raise UpstreamError(f"upstream `{upstream.name}`: its stream ended before it began", kind="cut")
+        if (status := _error_status(payload)) is not None:
+            return Begun(upstream, status, reply.headers, payload, _nothing())
         return Begun(upstream, reply.status, reply.headers, first, rest)
+
+
+async def _first_event(chunks: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
+    """All until its first event is whole, and what that says: comments alone are no answer yet. Nothing where the
+    stream ends before. Raises UpstreamError: more than `EVENT_BYTES_MAX` bytes.
+    """
+    events, read = Events(), bytearray()
+    async for data in chunks:
+        read += data
+        if len(read) > EVENT_BYTES_MAX + len(data):
+            raise UpstreamError(f"upstream: no event in {EVENT_BYTES_MAX} bytes of its stream", kind="too_large")
+        if payloads := events.feed(data):
+            return bytes(read), payloads[0]
+    payloads = events.rest()
+    return (bytes(read), payloads[0]) if payloads else (b"", b"")
+
+
+def _error_status(body: bytes) -> int | None:
+    """Of an error that came with status 200; None where this is an answer. 502 where it names no status."""
+    if len(body) > ERROR_BYTES_MAX or b'"error"' not in body:
+        return None
+    try:
+        told = _decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    if (error := error_of(told)) is None:
+        return None
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    return int(code) if ERROR_STATUS.fullmatch(code) else 502
 
 
 async def _nothing() -> AsyncIterator[bytes]:
@@ -257,10 +298,13 @@ def _ask(upstream: Upstream, outgoing: Outgoing, whole_s: float) -> Ask:
     return Ask(outgoing.path, data, whole_s, outgoing.is_stream)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """In seconds; dates are not looked at."""
+def _retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """In seconds, also of a date (RFC 9110, 10.2.3)."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         text = headers.get(name, "")
         if text and text.replace(".", "", 1).isdigit():
             return float(text[:12]) / unit
-    return None
+    try:
+        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now_s)
+    except (ValueError, OverflowError):
+        return None

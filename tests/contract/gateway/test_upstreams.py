@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import msgspec
 import pytest
@@ -85,6 +87,14 @@ async def test_who_wants_to_be_left_is_left(fakes: Pair, service: HttpService) -
     assert fakes[0].asked_count == 1
     assert 25 < found.seats[0].breaker.wait_s <= 30
     assert found.seats[0].breaker.state == "closed"
+
+
+async def test_who_wants_to_be_left_until_a_date_is_left(fakes: Pair, service: HttpService) -> None:
+    until = format_datetime(datetime.fromtimestamp(SYSTEM.wall() + 60, UTC), usegmt=True)
+    fakes[0].script(Scripted(status=503, headers={"retry-after": until}))
+    found = upstreams(service, at(fakes[0], "one", weight=1e6), at(fakes[1], "other", weight=1.0))
+    assert [await asked(found, outgoing()) for _ in range(3)] == ["other"] * 3
+    assert 30 < found.seats[0].breaker.wait_s <= 60
 
 
 async def test_who_fails_often_is_asked_no_more(fakes: Pair, service: HttpService) -> None:
