@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -337,6 +337,11 @@ class AnswerStore:
             except NotFoundError:
                 return False
         return True
+
+    async def missing(self, entries: Collection[bytes]) -> frozenset[bytes]:
+        """Those that are not kept."""
+        records = await self._points.retrieve([point_id(one) for one in entries], with_payload=False) if entries else []
+        return frozenset(entries) - {id_of(record.id) for record in records}
 
     async def entry(self, entry_id: bytes) -> Near | None:
         """One entry with what was observed of it; expired ones, too. Its similarity is 1."""

@@ -45,7 +45,7 @@ def stats_lines(told: dict[str, Any]) -> Iterator[str]:
         counts = f"{one['requests']:,} requests, {one['failures']:,} failed, {mean_s:.2f} s"
         yield f"service    {one['name']}: {one['state']}, {counts}"
     for one in told["budgets"]:
-        used = f"{one['used']:g} of {one['limit']:g} {one['what']} in {one['window_s']:g} s"
+        used = f"{one['used']:,.10g} of {one['limit']:,.10g} {one['what']} in {one['window_s']:g} s"
         yield f"budget     {one['tenant'] or 'operator'}: {used}, refused {one['refused']:,}"
 
 

@@ -163,7 +163,7 @@ class Budgets:
             return
         self._refused[what] += 1
         raise SpentError(
-            f"{self._who}budget `{what}_per_day`: {used:g} of {most:g} are used",
+            f"{self._who}budget `{what}_per_day`: {used:,.10g} of {most:,.10g} are used",
             hint="a new day begins at midnight UTC; answers that are remembered are still told",
             retry_after_s=self._ledger.left_s,
         )

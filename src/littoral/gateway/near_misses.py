@@ -1,6 +1,7 @@
 """Questions that were answered anew beside a remembered one: for people to say whether the two answers are the same."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import msgspec
@@ -30,6 +31,16 @@ class NearMiss(NamedTuple):
     cached: str
     judged: bool | None
     decision: Decision | None = None
+
+    @classmethod
+    def id_of(cls, fresh: bytes, entry: bytes) -> bytes:
+        """Of the entries of both answers."""
+        return bytes(a ^ b for a, b in zip(fresh, entry, strict=True))
+
+    @property
+    def answers(self) -> tuple[bytes, bytes]:
+        """The entry, and the one that the new answer has, if it was kept."""
+        return self.entry, self.id_of(self.id, self.entry)
 
     @property
     def size_bytes(self) -> int:
@@ -89,6 +100,11 @@ class NearMisses:
             self._bytes -= oldest.size_bytes
             self.dropped_count += 1
 
+    @property
+    def entries(self) -> frozenset[bytes]:
+        """Those that they are of."""
+        return frozenset(one.entry for one in self._waiting.values())
+
     def get(self, miss: bytes) -> NearMiss | None:
         return self._waiting.get(miss)
 
@@ -99,9 +115,9 @@ class NearMisses:
             self.change_count += 1
         return found
 
-    def forget(self, entries: frozenset[bytes] | None = None) -> None:
-        """Those of entries that are gone; None: all."""
-        for one in [one for one in self._waiting.values() if entries is None or one.entry in entries]:
+    def forget(self, is_gone: Callable[[NearMiss], bool]) -> None:
+        """Without these from now on."""
+        for one in [one for one in self._waiting.values() if is_gone(one)]:
             self.take(one.id)
 
     def newest(self, count: int) -> list[NearMiss]:

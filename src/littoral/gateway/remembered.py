@@ -288,9 +288,12 @@ class Remembered:
             )
         self.watch.labelled(is_correct=is_correct)
 
-    async def forget(self, entries: frozenset[bytes] | None) -> None:
-        """Near misses of entries that were purged, None: all; on disk, too, when it returns."""
-        self.misses.forget(entries)
+    async def forget_purged(self, entry: bytes | None, model: str | None, *, is_all: bool) -> None:
+        """Near misses of entries that are gone, of this entry, of this model; is_all: all. On disk, too, when it
+        returns.
+        """
+        gone = frozenset[bytes]() if is_all else await self.store.missing(self.misses.entries)
+        self.misses.forget(lambda one: is_all or one.model == model or entry in one.answers or one.entry in gone)
         if self.keeping is not None:
             await self.keeping.now()
 
@@ -379,9 +382,8 @@ class Remembered:
             self.unplaced.kept(entry.partition)
 
     def _near_miss(self, near: Near, entry: Entry, verdict: bool | None, decision: Decision | None) -> None:
-        told = entry.id + near.entry.id
         miss = NearMiss(
-            id=bytes(a ^ b for a, b in zip(told[:16], told[16:], strict=True)),
+            id=NearMiss.id_of(entry.id, near.entry.id),
             entry=near.entry.id,
             model=entry.model,
             at_s=self._clock.wall(),

@@ -418,6 +418,7 @@ def test_a_label_counts_once_and_for_whoever_was_told(site: Site) -> None:
     for who in ("ann", "dan"):
         foreign, nobodys = (site.ask(who, body, feedback) for body in (label, unknown))
         assert foreign.status == nobodys.status == 404
+        assert foreign.json["error"]["code"] == nobodys.json["error"]["code"] == "answer_not_found"
         assert foreign.body.replace(told[:40].encode(), b"") == nobodys.body.replace(b"0" * 40, b"")
     assert site.ask("eve", label, feedback).status < 300
     assert site.ask("eve", label, feedback).status == 409

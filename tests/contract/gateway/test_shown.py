@@ -14,6 +14,7 @@ from littoral import settings
 from littoral.answers.observations import Observations
 from littoral.answers.watch import Watch
 from littoral.artifact import Model
+from littoral.errors import UnavailableError
 from littoral.node.gateway import shown
 from littoral.telemetry import METRICS
 from mixed_texts import wordpiece
@@ -48,7 +49,7 @@ embedder = "meanings"
 [[gateway.upstreams]]
 name = "beside"
 url = "{upstream}"
-models = ["large"]
+models = ["large", "small"]
 
 [gateway.prices."*"]
 input = 2
@@ -225,6 +226,9 @@ def test_a_question_is_explained_without_asking_anybody(empty: Office) -> None:
     assert (empty.upstream.asked_count, empty.get()["outcomes"]) == (before, counts)
     for wrong in ({}, {"question": "a", "request": {}}, {"question": "without a model"}):
         assert send_json(empty.served.address, "POST", "/api/gateway/explain", wrong).status == 400
+    nobodys = {"question": "When does it open?", "model": "of-nobody"}
+    reply = send_json(empty.served.address, "POST", "/api/gateway/explain", nobodys)
+    assert (reply.status, b"`of-nobody`" in reply.body) == (404, True)
 
 
 def test_what_was_asked_with_other_parameters_is_found_and_said_to_differ(empty: Office, tmp_path: Path) -> None:
@@ -295,6 +299,25 @@ def test_a_near_miss_is_judged_by_hand_and_its_entry_learns(empty: Office) -> No
     again = send_json(empty.served.address, "POST", f"/api/gateway/misses/{miss['id']}", {"is_correct": True})
     assert again.status == 404
     assert empty.get()["misses"] == 0
+
+
+@pytest.mark.parametrize("what", ["tag", "model", "other model", "entry", "new answer"])
+def test_a_purge_takes_near_misses_of_what_it_takes_and_no_others(empty: Office, what: str) -> None:
+    empty.ask("How is the lamp changed?", "Turn it left.")
+    until(lambda: empty.get()["cache"]["entries"] == 1)
+    empty.ask("How is the bulb changed?", "Cut the power, then unscrew the cover.")
+    until(lambda: empty.get()["misses"] == 1)
+    (miss,) = empty.get("/misses")["misses"]
+    fresh = bytes(a ^ b for a, b in zip(bytes.fromhex(miss["id"]), bytes.fromhex(miss["entry"]), strict=True)).hex()
+    purge = {
+        "tag": {"tags": ["handbook"]},
+        "other model": {"model": "small"},
+        "model": {"model": "large"},
+        "entry": {"id": miss["entry"]},
+        "new answer": {"id": fresh},
+    }
+    empty.post("/purge", purge[what])
+    assert empty.get()["misses"] == (1 if what in ("tag", "other model") else 0)
 
 
 def test_what_was_exported_is_told_again_after_an_import(empty: Office, tmp_path: Path) -> None:
@@ -411,6 +434,20 @@ def test_lines_that_may_not_be_told_again_are_refused_each_with_its_reason(empty
         assert (told["kept"], told["refused"], told["line"]) == (1, 1, 2), line
         assert words in told["why"], (line, told["why"])
     assert send(empty.served.address, "POST", "/api/gateway/import", b"{}\n" * 300).status == 400
+
+
+def test_a_line_that_is_not_kept_is_not_told_as_kept(empty: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    curated = {"question": "a", "answer": "b", "model": "large"}
+    assert empty.bring(curated)["kept"] == 1
+    told = empty.bring(curated | {"answer": "c", "tier": "learned"})
+    assert (told["kept"], told["refused"], "curated" in told["why"]) == (0, 1, True)
+
+    async def away(*_: object, **__: object) -> None:
+        raise UnavailableError("collection `answers` does not answer")
+
+    monkeypatch.setattr(empty.served.node.gateway.answers.store._points, "upsert", away)
+    body = json.dumps(curated | {"question": "d"}).encode()
+    assert send(empty.served.address, "POST", "/api/gateway/import", body).status == 503
 
 
 def test_the_command_line_says_what_the_node_tells(empty: Office, tmp_path: Path) -> None:

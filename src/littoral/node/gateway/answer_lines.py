@@ -75,7 +75,8 @@ _decode = msgspec.json.Decoder(Line).decode
 
 async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: float, author: bytes) -> ImportedTold:
     """Each line that is good is durable. A line that is refused is counted, and the first of them is told. Raises
-    InputError for more lines than `LINES_MAX`.
+    InputError for more lines than `LINES_MAX`, ShardError and UnavailableError where nothing can be kept now: what
+    came before is, and the batch may be sent again.
     """
     lines = data.split(b"\n")
     if len(lines) > LINES_MAX + 1:
@@ -90,7 +91,8 @@ async def imported(answers: Remembered, tenant: str, data: bytes, *, now_s: floa
                 _learn(answers, line.learned)
             if line.answers is None:
                 entry, labels = _entry(answers, tenant, line, now_s, author), _labels(answers, line)
-                await answers.store.keep(entry, await _vector(answers, entry.question), labels=labels)
+                if not await answers.store.put(entry, await _vector(answers, entry.question), labels=labels):
+                    raise InputError("a curated answer stands in its place, or a purge took it meanwhile")
                 kept += 1
         except (RequestError, ArtifactError) as error:
             refused.append((number, error.message))

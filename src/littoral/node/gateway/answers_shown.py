@@ -28,7 +28,7 @@ from littoral.node.gateway.shown import (
 from littoral.node.gateway.telling import MICRO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["curve_of", "entries_of", "explained", "judged_by_hand", "misses_of", "purged", "text_of_answer"]
 
@@ -90,10 +90,15 @@ async def judged_by_hand(answers: Remembered, miss: str, *, author: bytes, is_co
     await answers.judged_by_hand(found, author, is_correct=is_correct)
 
 
-async def explained(answers: Remembered, tenant: str, body: ExplainBody, *, author: bytes) -> ExplainTold:
-    """What the request would be told now; nothing is asked, counted or learned. Raises InputError."""
+async def explained(
+    answers: Remembered, tenant: str, body: ExplainBody, *, author: bytes, check: "Callable[[str], object]"
+) -> ExplainTold:
+    """What the request would be told now; nothing is asked, counted or learned. check: of its model. Raises InputError,
+    and as `check`.
+    """
     request, kind = _request(body)
     asked = asked_of(request, kind, tenant=tenant, author=author, rules=answers.rules)
+    check(asked.model)
     exact = None if asked.reach == "nothing" else await answers.store.exact(asked)
     nears: list[NearTold] = []
     elsewhere: list[ElsewhereTold] = []
@@ -135,7 +140,7 @@ async def purged(answers: Remembered, tenant: str, body: PurgeBody) -> int:
         policy_version=body.policy_version,
         tenant=tenant,
     )
-    await answers.forget(frozenset({bytes.fromhex(body.id)}) if body.id is not None else None)
+    await answers.forget_purged(None if body.id is None else bytes.fromhex(body.id), body.model, is_all=body.everything)
     return count
 
 

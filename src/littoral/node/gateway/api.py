@@ -75,13 +75,13 @@ def gateway_protocol(node: Node) -> Protocol:
     routes = (
         Route("POST", "/v1/chat/completions", gateway_told(chat)),
         Route("POST", "/v1/completions", gateway_told(completion)),
-        Route("POST", "/v1/littoral/feedback", gateway_told(feedback)),
+        Route("POST", "/v1/littoral/feedback", gateway_told(feedback, missing="answer_not_found")),
     )
     return Protocol((), routes)
 
 
-def gateway_error(error: Exception) -> Answer:
-    """In OpenAI's shape, with the words that clients look for."""
+def gateway_error(error: Exception, missing: str = "model_not_found") -> Answer:
+    """In OpenAI's shape, with the words that clients look for. missing: the code of what is not found."""
     failure = failure_of(error)
     status, kind, code = failure.status, "invalid_request_error" if failure.status < 500 else "server_error", None
     headers = failure.headers
@@ -96,7 +96,7 @@ def gateway_error(error: Exception) -> Answer:
         case TooOftenError():
             kind, code = "rate_limit_error", "rate_limit_exceeded"
         case NotFoundError():
-            code = "model_not_found"
+            code = missing
         case UnavailableError():
             code = "unavailable"
         case DeadlineError():
@@ -108,15 +108,15 @@ def gateway_error(error: Exception) -> Answer:
 
 
 def gateway_told(
-    work: Callable[[Request], Awaitable[Answer | Stream]],
+    work: Callable[[Request], Awaitable[Answer | Stream]], missing: str = "model_not_found"
 ) -> Callable[[Request], Awaitable[Answer | Stream]]:
-    """Errors as answers."""
+    """Errors as answers. missing: as of `gateway_error`."""
 
     async def answer(request: Request) -> Answer | Stream:
         try:
             return await work(request)
         except Exception as error:  # noqa: BLE001  every request gets an answer
-            return gateway_error(error)
+            return gateway_error(error, missing)
 
     return answer
 

@@ -62,7 +62,7 @@ def gateway_routes(node: Node) -> list[Route]:
     async def explain(request: Request) -> Answer:
         gateway, answers = _answers(node)
         body = await request.json(ExplainBody)
-        return json_answer(await explained(answers, gateway.tenant, body, author=_author()))
+        return json_answer(await explained(answers, gateway.tenant, body, author=_author(), check=gateway.check))
 
     async def purge(request: Request) -> Answer:
         gateway, answers = _answers(node)
