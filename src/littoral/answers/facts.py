@@ -6,17 +6,31 @@ told to a similar question, both are compared by words, in time linear in their 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from unicodedata import category
 
+from littoral.answers.fact_words import (
+    AUXILIARIES,
+    CONNECTORS,
+    NEGATIONS,
+    NUMERALS,
+    OPPOSITES,
+    PREFIXES,
+    ROWS,
+    UNITS,
+)
 from littoral.answers.markers import folded
 from littoral.answers.scripts import alphabet
 
 __all__ = ["CHECKS", "commands", "differs", "negations_of", "numbers_of"]
 
 NUMBER = re.compile(r"[0-9][0-9.,:/]{0,30}")
+COUNTED = re.compile(r"(?:(?<![\w.,:/)-])[-−])?[0-9][0-9.,:/]{0,30}|[^\W\d_]+")
+MEASURED = re.compile(r"[0-9]\s{0,2}(°?[^\W\d_]{1,20})")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[^\W_]")
+NAME = re.compile(r"(?<=[^\s.?!:\"'“‘(]\s)(?!I\b)[^\W\d_a-z][^\W_]*")
+SIGNS = re.compile(r"[<>=!]=|[<>=+*%^|~]|(?<!\S)--?[a-z][\w-]{0,40}")
 SIGNED = re.compile(r"\b[a-z](?:\+\+|#)|\.net\b")
 PLACE = re.compile(
     r"(?:https?://|www\.)[^\s]{1,200}|[\w.-]{1,64}@[\w.-]{1,64}|\b[\w-]{1,63}\.(?:com|org|net|io|dev|info|biz|ru|cn|xyz|top)\b"
@@ -25,58 +39,7 @@ RATIO_MAX = 2.0
 SLACK_WORDS = 4
 SLACK_CHARS = 60
 STEM_CHARS = 3
-
-NUMERAL_WORDS = (
-    "zero two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen twenty"
-)
-"""`one` is mostly a pronoun."""
-NUMERALS = dict(zip(NUMERAL_WORDS.split(), map(str, [0, *range(2, 21)]), strict=True))
-
-NEGATION_WORDS = (
-    "not no never none nobody nothing without cannot neither nor nicht kein keine nie ohne pas jamais sans sin nunca "
-    "senza mai não sem niet geen nooit zonder"
-)
-NEGATIONS = frozenset(NEGATION_WORDS.split())
-
-OPPOSITES = tuple(
-    (frozenset(one.split()), frozenset(other.split()))
-    for one, other in (
-        (
-            "increase increases increased increasing raise raised raising gain",
-            "decrease decreases decreased decreasing lower lowered lowering reduce reduced reducing",
-        ),
-        ("before", "after"),
-        ("maximum max most highest largest biggest", "minimum min least lowest smallest"),
-        ("best good better", "worst bad worse"),
-        ("buy bought buying purchase", "sell sold selling"),
-        (
-            "enable enables enabled enabling activate activated unlock unlocked",
-            "disable disables disabled disabling deactivate deactivated lock locked",
-        ),
-        ("start started starting open opened opening", "stop stopped stopping close closed closing"),
-        (
-            "install installed installing add added adding",
-            "uninstall uninstalled remove removed removing delete deleted deleting",
-        ),
-        ("allow allowed legal permit", "forbid forbidden illegal ban banned prohibit"),
-        ("advantages advantage pros benefits benefit", "disadvantages disadvantage cons drawbacks drawback"),
-        ("male man men boy boys husband father", "female woman women girl girls wife mother"),
-        ("import imported importing input", "export exported exporting output"),
-        ("encrypt encrypted encode encoded", "decrypt decrypted decode decoded"),
-        ("hot warm summer", "cold cool winter"),
-        ("left", "right"),
-        ("true correct", "false wrong incorrect"),
-        ("safe", "unsafe dangerous"),
-        ("upload uploaded uploading send sent", "download downloaded downloading receive received"),
-        ("hire", "fire"),
-        ("north northern", "south southern"),
-        ("east eastern", "west western"),
-        ("first", "last"),
-        ("love", "hate"),
-        ("inside above", "outside below"),
-    )
-)
+PREFIXED_CHARS = 4
 
 ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}"
@@ -94,11 +57,12 @@ COMMANDS = re.compile(
 
 
 class Read(NamedTuple):
-    """A question as it is compared. line: folded. words: in their order."""
+    """A question as it is compared. line: folded. words: in their order; plain: without what an apostrophe ends."""
 
     text: str
     line: str
     words: list[str]
+    plain: frozenset[str]
 
 
 def differs(asked: str, cached: str, *, scripts: frozenset[str] = frozenset({"LATIN"})) -> str:
@@ -131,7 +95,22 @@ def commands(text: str) -> bool:
 
 def _read(text: str) -> Read:
     line = folded(text).replace("’", "'")
-    return Read(text, line, WORD.findall(line))
+    words = WORD.findall(line)
+    return Read(text, line, words, frozenset(map(_stem, words)))
+
+
+def _counted(read: Read) -> list[str]:
+    """Numbers and numerals in their order, each once."""
+    found = COUNTED.findall(read.line)
+    numbers = [_number(one) for one in found if one in NUMERALS or one in CONNECTORS or not one.isalpha()]
+    return list(dict.fromkeys(one for one in _swapped(numbers) if one not in CONNECTORS))
+
+
+def _number(text: str) -> str:
+    if text.isalpha():
+        return NUMERALS.get(text, text)
+    sign = "-" if text[0] in "-−" else ""
+    return sign + _plain_number(text[len(sign) :])
 
 
 def _numbers(read: Read) -> list[str]:
@@ -150,13 +129,68 @@ def _plain_number(text: str) -> str:
 
 
 def _negations(read: Read) -> bool:
-    return any(word in NEGATIONS or word.endswith("n't") for word in read.words)
+    return any(word in NEGATIONS or word.endswith("n't") or word.startswith("n'") for word in read.words)
 
 
 def _opposites(one: Read, other: Read) -> bool:
-    a, b = frozenset(one.words), frozenset(other.words)
+    a, b = one.plain, other.plain
     only_a, only_b = a - b, b - a
-    return any((only_a & left and only_b & right) or (only_a & right and only_b & left) for left, right in OPPOSITES)
+    if any((only_a & left and only_b & right) or (only_a & right and only_b & left) for left, right in OPPOSITES):
+        return True
+    return _prefixed(only_a, only_b) or _prefixed(only_b, only_a)
+
+
+def _prefixed(some: frozenset[str], others: frozenset[str]) -> bool:
+    return any(prefix + word in others for word in some if len(word) >= PREFIXED_CHARS for prefix in PREFIXES)
+
+
+def _rows(one: Read, other: Read) -> bool:
+    return any(_apart(row, one.plain, other.plain) for row in ROWS)
+
+
+def _units(one: Read, other: Read) -> bool:
+    a, b = (frozenset(MEASURED.findall(read.line)) for read in (one, other))
+    return bool(a and b) and any(_apart(row, a, b) for row in UNITS)
+
+
+def _apart(row: Mapping[str, int], some: frozenset[str], others: frozenset[str]) -> bool:
+    a, b = ({row[word] for word in words if word in row} for words in (some, others))
+    return bool(a and b) and a != b
+
+
+def _sequences(one: Read, other: Read) -> bool:
+    """The same words, or the same names, in another order: who owes whom."""
+    a, b = map(_said, (one, other))
+    if sorted(a) == sorted(b):
+        return _swapped(a) != _swapped(b)
+    names = _inside(one) | _inside(other)
+    a, b = (_swapped([w for w in map(_stem, read.words) if w in names or w in CONNECTORS]) for read in (one, other))
+    a, b = ([w for w in words if w not in CONNECTORS] for words in (a, b))
+    return a != b and sorted(a) == sorted(b)
+
+
+def _said(read: Read) -> list[str]:
+    """Words whose place counts; an `a` where it is no article."""
+    pairs = zip(read.words, [*read.words[1:], ""], strict=True)
+    return [word for word, after in pairs if word not in AUXILIARIES and not (word == "a" and len(after) > 1)]
+
+
+def _inside(read: Read) -> frozenset[str]:
+    """Words with a capital that does not begin a sentence."""
+    return frozenset(folded(_stem(found)) for found in NAME.findall(read.text)) - AUXILIARIES
+
+
+def _swapped(words: list[str]) -> list[str]:
+    """With what stands around an `and` in one order."""
+    found = list(words)
+    for at in range(1, len(found) - 1):
+        if found[at] in CONNECTORS and found[at - 1] > found[at + 1]:
+            found[at - 1], found[at + 1] = found[at + 1], found[at - 1]
+    return found
+
+
+def _stem(word: str) -> str:
+    return word.partition("'")[0]
 
 
 def _names(one: Read, other: Read) -> bool:
@@ -211,12 +245,16 @@ def _found(pattern: re.Pattern[str]) -> Callable[[Read], object]:
 
 
 CHECKS: dict[str, Callable[[Read, Read], bool]] = {
-    "numbers": _unlike(_numbers),
+    "numbers": _unlike(_counted),
     "negations": _unlike(_negations),
     "names": _names,
     "opposites": _opposites,
     "addresses": _unlike(_found(PLACE)),
     "codes": _unlike(_codes),
     "orders": _unlike(_found(ORDERS)),
+    "units": _units,
+    "days, months or ranks": _rows,
+    "signs": _unlike(_found(SIGNS)),
+    "sequences": _sequences,
     "lengths": _lengths,
 }

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
-from unicodedata import category, normalize
+from unicodedata import category, decimal, normalize
 
 from littoral.errors import SettingError
 
@@ -28,11 +28,20 @@ WORD = re.compile(r"\w+")
 
 
 def folded(text: str) -> str:
-    """As it is compared: compatibility forms made plain, lower case, without characters that do not show."""
+    """As it is compared: compatibility forms made plain, lower case, without characters that do not show, the digits
+    of any script as ours.
+    """
     if text.isascii():
         return text.lower()
     plain = normalize("NFKC", text).casefold()
-    return "".join(character for character in plain if category(character) not in ("Cf", "Cs"))
+    return "".join(_shown(character) for character in plain)
+
+
+def _shown(character: str) -> str:
+    if character.isascii():
+        return character
+    kind = category(character)
+    return "" if kind in ("Cf", "Cs") else str(decimal(character)) if kind == "Nd" else character
 
 
 def words_of(text: str) -> list[str]:

@@ -301,6 +301,14 @@ def test_who_asks_the_same_for_long_convinces_nobody_else(site: Site) -> None:
 
 FACTS = {
     "a number": ("is gate 4 open", "is gate 5 open"),
+    "digits of another script": ("is gate \u0664 open", "is gate \u0665 open"),
+    "two numbers in another order": ("how is 5 made 7", "how is 7 made 5"),
+    "a unit": ("is 5 mg enough", "is 5 g enough"),
+    "a weekday": ("is it open on monday", "is it open on tuesday"),
+    "names that change places": ("does ann owe ben money", "does ben owe ann money"),
+    "a negation of another language": ("ist die halle offen", "ist die halle niemals offen"),
+    "a prefix": ("is it possible here", "is it impossible here"),
+    "a sign": ("is x == y", "is x != y"),
     "a number as a word": ("are two doors open", "are three doors open"),
     "a negation": ("is the door open", "is the door not open"),
     "a name": ("who has the key of Oslo", "who has the key of Rome"),
