@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from browser import WIDE, Browser, browser
+from gateway_site import gatewayed_node
 from littoral.node.shown.outlines import PAGES
 from onnx_models import Network
 from page_pictures import page_pictures
@@ -412,14 +413,27 @@ def test_the_gateway_tells_what_became_of_requests(page: Browser, node: PagesNod
     assert counts["hit"] > 0
     assert counts["off"] == 1
     assert page.texts("#upstreams h3") == ["beside", "away"]
-    assert [page.texts("#upstreams .state"), len(page.texts("#budgets tbody tr"))] == [["answers", "answers"], 2]
+    assert [page.texts("#upstreams .state"), len(page.texts("#budgets dt"))] == [["answers", "not asked yet"], 2]
     assert any(text.startswith("A temperature above 0.3") for text in page.texts("#rules li"))
-    assert "nothing to similar questions" not in page.text("#errors")
+    is_learning = told["error"]["estimate"] is None
+    assert ("Too little is judged to tell anything" in page.text("#errors")) == is_learning
+    assert ("within the bound" in page.text("#gateway .verdict")) != is_learning
     ahead = told["ahead"]
     assert ahead["asked"] > 0
     assert f"{ahead['given_up']} for nothing, {ahead['outrun']} faster" in page.text("#gateway")
     assert page.text("#gateway .readout").startswith(f"{counts['hit']} of ")
     page.until("#gateway canvas")
+
+
+def test_a_gateway_without_an_embedder_does_not_speak_of_similar_questions(page: Browser) -> None:
+    with gatewayed_node() as desk:
+        page.open(f"{desk.served.url}/pages/gateway", size=(390, 844))
+        page.until("#upstreams h3")
+        assert "names no embedder" in page.text("#gateway")
+        assert "within the bound" not in page.text("#gateway")
+        assert not page.one("#errors").is_displayed()
+        assert page.texts("#upstreams .state") == ["not asked yet"]
+        assert page.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_near_miss_is_judged_by_keys(page: Browser, node: PagesNode) -> None:

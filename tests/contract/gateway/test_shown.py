@@ -154,6 +154,8 @@ def test_what_is_told_is_what_happened(empty: Office) -> None:
     assert "`secret`" in rules["private_markers"]["what"]
     assert "`today`" in rules["words"]["what"]
     assert "0.3" in rules["temperature_max"]["what"]
+    assert "262,144 characters" in rules["scan_chars_max"]["what"]
+    assert any("only look like others" in rule["what"] for rule in told["rules"])
 
 
 def test_metrics_tell_the_same(empty: Office) -> None:

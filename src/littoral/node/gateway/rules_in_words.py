@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from littoral.answers.keys import Rules
+from littoral.answers.markers import Markers
 from littoral.node.gateway.shown import RuleTold
 
 __all__ = ["rules_in_words"]
@@ -55,6 +56,14 @@ def _never(rules: Rules) -> Iterator[RuleTold]:
             "nothing",
             "words",
         )
+    if rules.private_markers:
+        searched = min(rules.scan_chars_max, Markers.of(rules.private_markers, rules.words).chars_max)
+        yield RuleTold(
+            f"Requests and answers over {searched:,} characters",
+            "They are not searched for what is private",
+            "nothing",
+            "scan_chars_max",
+        )
     yield RuleTold(
         f"Answers under another policy version than `{rules.policy_version}`",
         "What they were told by has changed",
@@ -79,6 +88,13 @@ def _no_further(rules: Rules) -> Iterator[RuleTold]:
         "A vector says too little of them",
         "exact",
         "question_chars_max",
+    )
+    yield RuleTold("Requests whose last turn is no text of a user", "There is no question to compare", "exact", "")
+    yield RuleTold(
+        "Questions with characters that do not show or only look like others",
+        "A vector does not see what they hide",
+        "exact",
+        "",
     )
     yield RuleTold("Whatever differs beside the question", APART, "exact", "")
 

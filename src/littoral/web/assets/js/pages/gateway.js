@@ -1,7 +1,7 @@
 /** The gateway: what was told again, how sure it is, what it saved, its services, budgets and rules. */
 
 import { lineChart } from "../chart.js";
-import { facts, make, meter, swatch, table } from "../dom.js";
+import { facts, make, meter, prose, swatch } from "../dom.js";
 import { bytes, count, milliseconds, percent, timeOfDay } from "../format.js";
 import { watch } from "../watch.js";
 import { answersPanel } from "./gateway_answers.js";
@@ -37,20 +37,21 @@ export function gatewayPage(area) {
     show: (told) => {
       for (const { element } of parts) element.hidden = told.upstreams === null;
       if (told.upstreams === null) {
-        shown.put(make("p", { class: "nothing" }, "This node is no gateway. The table `gateway` of its site file makes it one."));
+        shown.put(make("p", { class: "nothing" }, prose("This node is no gateway. The table `gateway` of its site file makes it one.")));
         return;
       }
       if (!isThere) {
         isThere = true;
         shown.put();
         shown.body.replaceChildren(figures, make("div", { class: "controls" }, make("h3", {}, "Told again"), field("Span", chosen)), drawn.element);
-        explain.begin();
+        explain.begin(told.upstreams);
         if (told.cache) for (const part of [misses, answers]) part.begin();
       }
       for (const part of [misses, answers, errors]) part.element.hidden = told.cache === null;
       figures.replaceChildren(...overview(told));
       drawn.show(told.history);
       if (told.error) errors.put(errorView(told));
+      else errors.element.hidden = true;
       upstreams.put(services(told.upstreams));
       budgets.put(budgetView(told.budgets));
       rules.put(ruleView(told.rules));
@@ -74,7 +75,7 @@ function overview({ outcomes, joined, ahead, hit_share: share, saved, cache, err
     return part;
   });
   return [
-    make("p", {}, cache === null ? state("waiting", "No cache") : error?.state === "alarm" ? state("bad", "Alarm: only the same requests are told again") : state("good", "Similar questions are told again within the bound")),
+    standing(cache, error),
     facts([
       ["Requests", [count(total), make("small", {}, ` ${count(joined)} waited for the same one`)]],
       ["Told again", [share === null ? "–" : percent(share), meter(share ?? 0)]],
@@ -89,6 +90,19 @@ function overview({ outcomes, joined, ahead, hit_share: share, saved, cache, err
     total ? make("div", { class: "stage-bar", role: "img", "aria-label": rows.map(({ title, number }) => `${title}: ${count(number)}`).join(", ") }, parts) : null,
     make("ul", { class: "legend outcomes", "aria-label": "Requests by what became of them" }, rows.map(({ name, title, tint, number }) => make("li", { "data-outcome": name }, swatch(tint), `${title} `, make("strong", {}, count(number)), total ? ` ${percent(number / whole)}` : ""))),
   ].filter(Boolean);
+}
+
+function standing(cache, error) {
+  const [kind, words, why] = standingWords(cache, error);
+  return make("p", { class: "verdict" }, state(kind, words), why ? make("span", {}, why) : null);
+}
+
+function standingWords(cache, error) {
+  if (cache === null) return ["waiting", "No cache"];
+  if (error === null) return ["good", "Only the same requests are told again", "The site file names no embedder"];
+  if (error.state === "alarm") return ["bad", "Alarm: only the same requests are told again"];
+  if (error.estimate === null) return ["waiting", "Only the same requests are told again", "Too little is judged yet to tell anything to similar questions"];
+  return ["good", "Similar questions are told again within the bound"];
 }
 
 function shareChart() {
@@ -120,7 +134,7 @@ function shareChart() {
 
 function services(upstreams) {
   return upstreams.map((one) => {
-    const [kind, word] = BREAKERS[one.state];
+    const [kind, word] = one.requests === 0 ? ["waiting", "not asked yet"] : BREAKERS[one.state];
     const answered = one.requests - one.failures;
     return make(
       "article", { class: "card", "data-key": one.name, "data-name": one.name },
@@ -140,19 +154,16 @@ function services(upstreams) {
 }
 
 function budgetView(budgets) {
-  if (!budgets.length) return [make("p", { class: "nothing" }, "No bounds. The table `gateway.budget` of the site file sets some.")];
+  if (!budgets.length) return [make("p", { class: "nothing" }, prose("No bounds. The table `gateway.budget` of the site file sets some."))];
   const say = (what, value) => (what === "money" ? amount(value) : count(Math.round(value)));
-  const rows = budgets.map(({ tenant, what, window_s: windowS, used, limit, refused }) => [
-    tenant || "operator",
-    `${what} in ${span(windowS)}`,
-    [`${say(what, used)} of ${say(what, limit)}`, meter(limit ? used / limit : 1)],
-    count(refused),
-  ]);
-  return [make("div", { class: "wide" }, table("Budgets", [{ title: "Whose" }, { title: "What" }, { title: "Used" }, { title: "Refused", number: true }], rows))];
+  return [facts(budgets.map(({ tenant, what, window_s: windowS, used, limit, refused }) => [
+    `${tenant || "operator"}: ${what} in ${span(windowS)}`,
+    [say(what, used), make("small", {}, ` of ${say(what, limit)}, ${count(refused)} refused`), meter(limit ? used / limit : 1)],
+  ]))];
 }
 
 function ruleView(rules) {
   return [
-    make("ul", { class: "rules" }, rules.map(({ what, why, reach, setting }) => make("li", {}, make("strong", {}, what), make("span", { class: "badge" }, reach === "exact" ? "only to the same request" : "to nobody"), make("p", { class: "hint" }, why, setting ? [" ", make("code", {}, setting)] : null)))),
+    make("ul", { class: "rules" }, rules.map(({ what, why, reach, setting }) => make("li", {}, make("strong", {}, prose(what)), make("span", { class: "badge" }, reach === "exact" ? "only to the same request" : "to nobody"), make("p", { class: "hint" }, why, setting ? [" ", make("code", {}, setting)] : null)))),
   ];
 }

@@ -13,7 +13,8 @@ export function explainPanel() {
   const status = said();
   const shown = panel("explain", "Try a question", status);
   const question = make("textarea", { id: "question", rows: 2, required: true, maxlength: 32768 });
-  const model = make("input", { id: "question-model", type: "text", autocomplete: "off", spellcheck: "false", placeholder: "any" });
+  const model = make("input", { id: "question-model", type: "text", autocomplete: "off", spellcheck: "false", required: true, maxlength: 256, list: "question-models" });
+  const models = make("datalist", { id: "question-models" });
   const run = make("button", { id: "explain-run", class: "button", type: "submit" }, "Explain");
   const result = make("div", { id: "explained", class: "stack", "aria-live": "polite" });
 
@@ -22,7 +23,7 @@ export function explainPanel() {
     status.textContent = "Looking…";
     run.disabled = true;
     try {
-      const told = await postJson(PATH, { question: question.value, ...(model.value.trim() ? { model: model.value.trim() } : {}) });
+      const told = await postJson(PATH, { question: question.value, model: model.value.trim() });
       result.replaceChildren(...view(told));
     } catch (error) {
       if (!(error instanceof NodeError)) throw error;
@@ -34,9 +35,11 @@ export function explainPanel() {
 
   return {
     element: shown.element,
-    begin() {
+    begin(upstreams) {
+      const names = new Set(upstreams.flatMap((one) => one.models).filter((name) => !/[*?[]/.test(name)));
+      models.replaceChildren(...[...names].map((name) => make("option", { value: name })));
       shown.put();
-      shown.body.replaceChildren(make("form", { class: "stack", onsubmit: ask }, field("Question", question), make("div", { class: "controls" }, field("Model", model), run)), result);
+      shown.body.replaceChildren(make("form", { class: "stack", onsubmit: ask }, field("Question", question), make("div", { class: "controls" }, field("Model", model), models, run)), result);
     },
   };
 }
