@@ -13,7 +13,7 @@ from littoral.gateway.sse import Assembly, Events, event, payloads_of
 from littoral.gateway.upstream import Upstream
 from littoral.gateway.upstreams import Begun, Outgoing, Upstreams
 
-__all__ = ["FLIGHTS_MAX", "HELD_BYTES_MAX", "Flight", "Flights", "Landed", "streamed"]
+__all__ = ["FLIGHTS_MAX", "HELD_BYTES_MAX", "Flight", "Flights", "Landed", "event_of", "streamed"]
 
 FLIGHTS_MAX = 512
 HELD_BYTES_MAX = 256 << 20
@@ -125,7 +125,7 @@ class Flight:
             elif not new:
                 await asyncio.shield(self._changed)
         if self._error is not None:
-            yield event(msgspec.json.encode(_told(self._error)))
+            yield event_of(self._error)
 
     def _tell(self) -> None:
         self._changed.set_result(None)
@@ -269,9 +269,11 @@ def _whole(begun: Begun) -> Landed:
     return Landed(200, body, answer, begun.headers)
 
 
-def _told(error: Exception) -> object:
+def event_of(error: Exception) -> bytes:
+    """What a stream ends with that has begun and fails."""
     message = str(error) if isinstance(error, LittoralError) else "internal error"
-    return {"error": {"message": message, "type": "server_error", "param": None, "code": "upstream_error"}}
+    told = {"error": {"message": message, "type": "server_error", "param": None, "code": "upstream_error"}}
+    return event(msgspec.json.encode(told))
 
 
 def streamed(landed: Landed, *, has_usage: bool) -> bytes:

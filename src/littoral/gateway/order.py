@@ -1,6 +1,7 @@
 """What a request goes through: the same one under way, the same one before, a similar one before, an upstream."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -14,7 +15,7 @@ from littoral.clock import Clock
 from littoral.errors import LittoralError, NotFoundError, UnavailableError, UpstreamError
 from littoral.gateway.budgets import Budgets, Spending, tokens_of
 from littoral.gateway.control import Control, control_of
-from littoral.gateway.flights import Flight, Flights, Landed, streamed
+from littoral.gateway.flights import Flight, Flights, Landed, event_of, streamed
 from littoral.gateway.listing import Listing
 from littoral.gateway.question import KINDS, Outcome, Question, Streamed, Told, Whole
 from littoral.gateway.remembered import Beside, Remembered
@@ -27,6 +28,9 @@ __all__ = ["Gateway", "Listening"]
 MayAsk = Callable[[str], bool]
 Headers = tuple[tuple[str, str], ...]
 _T = TypeVar("_T")
+
+FLIGHT_S = 600.0
+"""Of a request at a service, whoever asked: a caller's deadline ends its own wait, and is no failure of the service."""
 
 HEAD_START_S = 0.004
 """Of a service that is asked ahead: to embed a question takes a processor, which sending, and the service, need too."""
@@ -103,10 +107,10 @@ class Gateway:
         name = self.upstreams.name_of(model)
         spending, tokens = self.budgets.spend(name, {"max_tokens": 1}, len(data)), (0, 0)
         try:
-            outgoing = Outgoing("/embeddings", body, data, model, is_stream=False, until_s=until_s)
-            flight = self._flights.begin(outgoing, None)
-            with flight:
-                landed = await flight.landed()
+            outgoing = Outgoing("/embeddings", body, data, model, is_stream=False, until_s=self._flight_until_s)
+            with self._flights.begin(outgoing, None) as flight:
+                async with self._patience(until_s):
+                    landed = await flight.landed()
             if landed.status == 200:
                 tokens = (tokens_of(landed.answer, len(data))[0], 0)
         finally:
@@ -184,12 +188,9 @@ class Gateway:
 
     async def _compared(self, plan: _Plan, flight: Flight, comparing: "asyncio.Task[Beside | None]") -> Beside | None:
         """None, too, where the upstream answers before it is known."""
-        try:
-            async with asyncio.timeout(max(0.001, plan.question.until_s - self._clock.monotonic())):
-                plan.is_answering = await flight.is_begun_before(comparing)
-                return None if plan.is_answering else await asyncio.shield(comparing)
-        except TimeoutError as error:
-            raise UpstreamError("no answer before the deadline of this request", kind="timeout") from error
+        async with self._patience(plan.question.until_s):
+            plan.is_answering = await flight.is_begun_before(comparing)
+            return None if plan.is_answering else await asyncio.shield(comparing)
 
     async def _asked(self, plan: _Plan, control: Control) -> Told:
         """Of an upstream, or of the same request under way."""
@@ -206,7 +207,12 @@ class Gateway:
         question = plan.question
         spending = self.budgets.spend(self.upstreams.name_of(question.model), question.body, len(question.data))
         outgoing = Outgoing(
-            KINDS[question.kind], question.body, question.data, question.model, question.is_stream, question.until_s
+            KINDS[question.kind],
+            question.body,
+            question.data,
+            question.model,
+            question.is_stream,
+            self._flight_until_s,
         )
         try:
             flight = self._flights.begin(outgoing, plan.joins)
@@ -233,10 +239,11 @@ class Gateway:
         return await self._told(flight, question, "miss", None)
 
     async def _told(self, flight: Flight, question: Question, outcome: Outcome, beside: Beside | None) -> Told:
-        listening: Listening | None = Listening(flight, flight.stream(has_usage=question.has_usage))
+        chunks = flight.stream(has_usage=question.has_usage)
+        listening: Listening | None = Listening(flight, chunks, lambda: question.until_s - self._clock.monotonic())
         assert listening is not None
         try:
-            async with asyncio.timeout(max(0.001, question.until_s - self._clock.monotonic())):
+            async with self._patience(question.until_s):
                 await flight.begun()
                 headers = _headers(outcome, beside, flight.upstream)
                 if outcome == "hit":
@@ -245,11 +252,22 @@ class Gateway:
                     told, listening = Streamed(listening, headers), None
                     return told
                 return _of_whole(await flight.landed(), question, headers)
-        except TimeoutError as error:
-            raise UpstreamError("no answer before the deadline of this request", kind="timeout") from error
         finally:
             if listening is not None:
                 await listening.aclose()
+
+    @property
+    def _flight_until_s(self) -> float:
+        return self._clock.monotonic() + FLIGHT_S
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, until_s: float) -> AsyncIterator[None]:
+        """Raises UpstreamError when the caller waits no more."""
+        try:
+            async with asyncio.timeout(max(0.001, until_s - self._clock.monotonic())):
+                yield
+        except TimeoutError as error:
+            raise _late() from error
 
     async def _finish(self, flight: Flight, plan: _Plan, spending: Spending) -> None:
         """When the answer is there: counts what it cost, and keeps it. Who asks the same meanwhile joins."""
@@ -356,18 +374,30 @@ async def _one(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-class Listening:
-    """A stream that keeps its flight going until it is closed, or forgotten before it began."""
+def _late() -> UpstreamError:
+    return UpstreamError("no answer before the deadline of this request", kind="timeout")
 
-    def __init__(self, flight: Flight, chunks: AsyncIterator[bytes]) -> None:
+
+class Listening:
+    """A stream that keeps its flight going until it is closed, or forgotten before it began. left_s: until its caller
+    waits no more; then it ends as one that is cut off.
+    """
+
+    def __init__(self, flight: Flight, chunks: AsyncIterator[bytes], left_s: Callable[[], float]) -> None:
         self._flight: Flight | None = flight.__enter__()
         self._chunks = chunks
+        self._left_s = left_s
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        return await anext(self._chunks)
+        try:
+            async with asyncio.timeout(max(0.001, self._left_s())):
+                return await anext(self._chunks)
+        except TimeoutError:
+            self._leave()
+            return event_of(_late())  # its chunks have ended with the wait
 
     async def aclose(self) -> None:
         """Twice is fine."""

@@ -63,7 +63,7 @@ class HttpService:
                     )
                     response = await stack.enter_async_context(asking)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                raise _failed(upstream, error) from None
+                raise _failed(upstream, error, begin_s=min(upstream.first_byte_s, whole_s)) from None
             yield _Reply(upstream, response)
 
 
@@ -107,13 +107,13 @@ def _headers(upstream: Upstream, ask: Ask) -> dict[str, str]:
     return told
 
 
-def _failed(upstream: Upstream, error: Exception, *, is_begun: bool = False) -> UpstreamError:
+def _failed(upstream: Upstream, error: Exception, *, is_begun: bool = False, begin_s: float = 0.0) -> UpstreamError:
     """Without the library's words: they may hold addresses with names and passwords, or heads with keys."""
     name = f"upstream `{upstream.name}`"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return UpstreamError(f"{name}: no connection in {upstream.connect_s:g} s", kind="timeout")
     if isinstance(error, TimeoutError):
-        what = "did not end in time" if is_begun else f"did not begin in {upstream.first_byte_s:g} s"
+        what = "did not end in time" if is_begun else f"did not begin in {begin_s:.3g} s"
         return UpstreamError(f"{name}: answer {what}", kind="timeout")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UpstreamError(f"{name}: its certificate is not to be trusted", kind="connect")
