@@ -25,6 +25,8 @@ OUR_KEY = frozenset({401, 403, 407})
 REST_S_MAX = 120.0
 TRIES_MAX = 3
 ERROR_BYTES_MAX = 64 << 10
+OF_THE_REQUEST = frozenset({"invalid_request_error", "BadRequestError"})
+"""Types of errors that no service would answer better."""
 ERROR_STATUS = re.compile("[45][0-9][0-9]")
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -268,7 +270,9 @@ async def _first_event(chunks: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
 
 
 def _error_status(body: bytes) -> int | None:
-    """Of an error that came with status 200; None where this is an answer. 502 where it names no status."""
+    """Of an error that came with status 200; None where this is an answer. Where it names no status, 400 for what is
+    said to be wrong in the request, else 502.
+    """
     if len(body) > ERROR_BYTES_MAX or b'"error"' not in body:
         return None
     try:
@@ -277,8 +281,10 @@ def _error_status(body: bytes) -> int | None:
         return None
     if (error := error_of(told)) is None:
         return None
-    code = str(error.get("code")) if isinstance(error, dict) else ""
-    return int(code) if ERROR_STATUS.fullmatch(code) else 502
+    code, kind = (str(error.get(name)) if isinstance(error, dict) else "" for name in ("code", "type"))
+    if ERROR_STATUS.fullmatch(code):
+        return int(code)
+    return 400 if kind in OF_THE_REQUEST else 502
 
 
 async def _nothing() -> AsyncIterator[bytes]:

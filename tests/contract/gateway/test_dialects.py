@@ -9,6 +9,8 @@ import pytest
 
 from fake_upstream import Scripted
 from gateway_site import KEY, SITE, Gatewayed, gatewayed_node
+from littoral.clock import SYSTEM
+from littoral.gateway.breaker import Breaker, BreakerOptions
 
 EVENTS = {"content-type": "text/event-stream"}
 HEADER = "org/of-the-header-42"
@@ -35,6 +37,10 @@ def node() -> Iterator[Gatewayed]:
 def client(node: Gatewayed) -> Iterator[openai.OpenAI]:
     node.fake.asked.clear()
     node.fake.scripts.clear()
+    gateway = node.served.node.gateway
+    assert gateway is not None
+    for seat in gateway.upstreams.seats:  # of the errors of another test
+        seat.breaker = Breaker(BreakerOptions(), SYSTEM)
     with node.client() as client:
         yield client
 
@@ -111,10 +117,11 @@ def test_an_error_with_status_200_is_tried_again(node: Gatewayed, client: openai
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("said", ['"type": "x", "code": 400', '"type": "invalid_request_error", "code": null'])
 def test_a_wrong_request_that_is_told_with_status_200_is_one(
-    node: Gatewayed, client: openai.OpenAI, is_stream: bool
+    node: Gatewayed, client: openai.OpenAI, is_stream: bool, said: str
 ) -> None:
-    body = b'{"error": {"message": "too long a prompt", "type": "BadRequestError", "code": 400}}'
+    body = b'{"error": {"message": "too long a prompt", %b}}' % said.encode()
     node.fake.script(Scripted(body=b"data: %b\n\n" % body, headers=EVENTS) if is_stream else Scripted(body=body))
     with pytest.raises(openai.BadRequestError, match="too long a prompt"):
         client.chat.completions.create(
