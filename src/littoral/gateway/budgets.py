@@ -12,6 +12,7 @@ from littoral.gateway.ledger import DAY_S, Ledger
 __all__ = ["Budget", "Budgets", "Price", "Prices", "Spending", "Told", "texts_of", "tokens_of"]
 
 CHARACTERS_OF_A_TOKEN = 4
+CHOICES_MAX = 128
 ANSWER_TOKENS = 512
 """Of an answer whose request sets no bound, while it is under way."""
 
@@ -193,7 +194,17 @@ def texts_of(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _answer_tokens(body: Mapping[str, Any]) -> int:
+    """Of all answers that are asked for together."""
     for name in ("max_completion_tokens", "max_tokens"):
         if isinstance(most := body.get(name), int) and 0 < most < 1 << 24:
-            return most
-    return ANSWER_TOKENS
+            return most * _answer_count(body)
+    return ANSWER_TOKENS * _answer_count(body)
+
+
+def _answer_count(body: Mapping[str, Any]) -> int:
+    said = [body.get("n"), body.get("best_of")]
+    several = max((count for count in said if isinstance(count, int) and count <= CHOICES_MAX), default=1)
+    prompt = body.get("prompt")
+    prompts = prompt if isinstance(prompt, list) else []
+    is_one = not prompts or isinstance(prompts[0], int)  # a text, or its token ids
+    return max(1, several) * (1 if is_one else len(prompts))

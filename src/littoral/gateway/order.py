@@ -100,6 +100,11 @@ class Gateway:
         """Whether this tenant has it here."""
         return self.may_ask(model) and self.upstreams.takes(model)
 
+    def upstream_of(self, model: str) -> str:
+        """Which is asked for it, of several the first. Raises as `check`."""
+        self.check(model)
+        return next(seat.upstream.name for seat in self.upstreams.seats if seat.upstream.takes(model))
+
     async def embeddings(self, body: Mapping[str, Any], data: bytes, model: str, until_s: float) -> Whole:
         """Of an upstream; never remembered here. Raises as `answer`."""
         self.check(model)

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from littoral.errors import InputError, LittoralError, NotFoundError, TooLargeError
+from littoral.gateway.order import Gateway
 from littoral.node.caches import Caches, ToldEmbeddings, use_of
 from littoral.node.embedders import Content, Embedder, Embedders
 from littoral.node.node import Node
@@ -69,9 +70,9 @@ def openai_protocol(node: Node, observed: Observed) -> Protocol:
 
     async def model(request: Request) -> Answer:
         name = request.names["model"]
-        if embedders.find(name) is None and (upstream := dict(await _others(node)).get(name)) is not None:
-            return json_answer(_upstreams(name, upstream, node))
-        return json_answer(_described(_embedder(embedders, name), node))
+        if node.gateway is None or embedders.find(name) is not None:
+            return json_answer(_described(_embedder(embedders, name), node))
+        return json_answer(_upstreams(name, _upstream_of(node.gateway, name), node))
 
     routes = (
         Route("POST", "/v1/embeddings", _told(embeddings)),
@@ -114,6 +115,14 @@ async def _others(node: Node) -> list[tuple[str, str]]:
     """Models of the gateway's upstreams, and whose they are, but for names that are pipelines here."""
     found = {} if node.gateway is None else await node.gateway.models()
     return [(name, upstream) for name, upstream in found.items() if name not in node.pipelines]
+
+
+def _upstream_of(gateway: Gateway, name: str) -> str:
+    """The first that takes this model, listed or by a pattern."""
+    try:
+        return gateway.upstream_of(name)
+    except NotFoundError as error:
+        raise _ParamError(error, "model", "model_not_found") from error
 
 
 def _embedder(embedders: Embedders, name: str) -> Embedder:

@@ -60,6 +60,26 @@ async def test_what_is_under_way_counts_as_it_may_cost(tmp_path: Path) -> None:
     await used.close()
 
 
+@pytest.mark.parametrize(
+    ("body", "answers"),
+    [
+        ({"n": 4}, 4),
+        ({"n": 2, "best_of": 5}, 5),
+        ({"prompt": ["a", "b", "c"]}, 3),
+        ({"prompt": [[1, 2], [3]], "n": 2}, 4),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"n": 0, "prompt": "a"}, 1),
+        ({"n": 10**9}, 1),
+    ],
+)
+async def test_several_answers_under_way_count_each(tmp_path: Path, body: dict[str, object], answers: int) -> None:
+    used = budgets(tmp_path, SimulatedClock(), tokens_per_day=1e6)
+    under_way = used.spend("small", body | {"max_tokens": 1000}, 4)
+    assert next(row.used for row in used.told()) == 1000 * answers + 2
+    under_way.settle(0, 0)
+    await used.close()
+
+
 async def test_an_orderly_end_keeps_what_is_used_exactly(tmp_path: Path) -> None:
     clock = SimulatedClock()
     used = budgets(tmp_path, clock, tokens_per_day=1e6, money_per_day=1.0)

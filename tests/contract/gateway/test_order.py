@@ -146,6 +146,13 @@ def test_no_cache_asks_anew_and_remembers(node: Gatewayed, client: openai.OpenAI
     assert len(node.fake.asked) == 2
 
 
+def test_a_model_is_found_by_its_name_also_where_a_pattern_takes_it(client: openai.OpenAI) -> None:
+    assert [client.models.retrieve(name).owned_by for name in ("large", "quick", "small-of-next-year")] == ["cloud"] * 3
+    with pytest.raises(openai.NotFoundError, match="`of-nobody` is none of this gateway's") as caught:
+        client.models.retrieve("of-nobody")
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
 def test_only_if_cached_asks_nobody(node: Gatewayed, client: openai.OpenAI) -> None:
     only = {"cache-control": "only-if-cached"}
     with pytest.raises(openai.APIStatusError) as caught:
