@@ -12,7 +12,8 @@ from gateway_site import KEY, SITE, write_gateway_site
 from littoral import settings
 from littoral.errors import SettingError
 from littoral.node.access.roles import Role
-from littoral.node.gateway.opening import upstream_of
+from littoral.node.gateway.opening import limit_gateway, upstream_of
+from littoral.node.gateway_tables import TenantGatewayTable
 from littoral.node.site import parse_site
 from littoral.telemetry import Log, LogOptions
 from node_fixture import Served, node_in_thread
@@ -133,6 +134,23 @@ def test_a_tenant_has_its_models_and_no_others(desk: Desk) -> None:
     assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")
     listed = send(desk.served.address, "GET", "/v1/models", b"", desk.named("bolt")).json["data"]
     assert [one["id"] for one in listed] == ["large"]
+
+
+def test_a_model_that_is_taken_from_a_tenant_is_not_even_told_again(desk: Desk) -> None:
+    gateway = desk.served.node.tenants["bolt"].node.gateway
+    assert gateway is not None
+    assert gateway.answers is not None
+    before, hot = desk.fake.asked_count, gateway.answers.store.hot
+    seen = hot.statistics().hits
+    until(lambda: desk.ask("bolt", "which model is taken away?").status == 200 and hot.statistics().hits > seen + 2)
+    assert desk.fake.asked_count == before + 1
+    limit_gateway(gateway, TenantGatewayTable(models=["small"]))
+    try:
+        refused = desk.ask("bolt", "which model is taken away?")
+        assert (refused.status, refused.json["error"]["code"]) == (404, "model_not_found")
+    finally:
+        limit_gateway(gateway, TenantGatewayTable(models=["large"]))
+    assert desk.ask("bolt", "which model is taken away?").headers["x-littoral-cache"] == "hit"
 
 
 def test_a_tenants_budget_ends_for_it_alone(desk: Desk) -> None:

@@ -114,6 +114,8 @@ def limit_gateway(gateway: Gateway, table: TenantGatewayTable) -> None:
     """What a tenant has of it from now on; requests that were taken go on."""
     gateway.budgets.limit(Budget(**msgspec.structs.asdict(table.budget)))
     gateway.may_ask = _may_ask(table.models)
+    if gateway.answers is not None:
+        gateway.answers.store.hot.clear()  # what is found by its bytes is told before its model is looked at
 
 
 def _may_ask(models: Sequence[str]) -> Callable[[str], bool]:
