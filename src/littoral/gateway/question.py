@@ -59,6 +59,8 @@ Told = Whole | Streamed
 
 def read_question(kind: Kind, data: bytes, *, author: bytes, cache_control: str, until_s: float) -> Question:
     """Raises InputError for what is no request of this kind."""
+    if not data.strip():
+        raise InputError("body: is empty", hint="a request as JSON, as OpenAI's API has it")
     try:
         body = _decode(data)
     except RecursionError as error:
@@ -69,8 +71,11 @@ def read_question(kind: Kind, data: bytes, *, author: bytes, cache_control: str,
     if not isinstance(model, str) or not 0 < len(model) <= MODEL_CHARACTERS_MAX:
         raise InputError("`model` must be the name of a model", hint="`GET /v1/models` lists those that are here")
     needed = "messages" if kind == "chat" else "prompt"
-    if not body.get(needed) or not isinstance(body[needed], list if kind == "chat" else list | str):
+    if not body.get(needed):
         raise InputError(f"`{needed}` is missing or empty")
+    if not isinstance(body[needed], list if kind == "chat" else list | str):
+        wanted = "a list of messages" if kind == "chat" else "a text, a list of texts, or a list of token ids"
+        raise InputError(f"`{needed}` is of type {type(body[needed]).__name__}, must be {wanted}")
     is_stream, options = body.get("stream") or False, body.get("stream_options") or {}
     if not isinstance(is_stream, bool) or not isinstance(options, dict):
         raise InputError("`stream` must be true or false, `stream_options` an object")

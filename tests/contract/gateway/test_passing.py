@@ -7,6 +7,7 @@ import pytest
 
 from fake_upstream import Gate, Scripted
 from gateway_site import KEY, SITE, Gatewayed, gatewayed_node
+from raw_http import send
 from waiting import until
 
 ASK = [{"role": "user", "content": "where is the key?"}]
@@ -148,3 +149,18 @@ def test_a_model_that_nobody_has(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(model="enormous", messages=ASK)
     assert caught.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("chat/completions", b" ", "body: is empty"),
+        ("chat/completions", b'{"model": "large"}', "`messages` is missing or empty"),
+        ("chat/completions", b'{"model": "large", "messages": "hello"}', "of type str, must be a list of messages"),
+        ("completions", b'{"model": "large", "prompt": 5}', "of type int, must be a text, a list of texts"),
+    ],
+)
+def test_a_request_that_is_none_says_what_it_must_be(node: Gatewayed, path: str, body: bytes, words: str) -> None:
+    reply = send(node.served.address, "POST", f"/v1/{path}", body)
+    assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
+    assert words in reply.json["error"]["message"]
