@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 UPSTREAMS_MAX = 32
+ROUTES = ("/completions", "/embeddings", "/models", "/responses")
 PATTERNS_MAX = 256
 COLLECTION = "answers"
 
@@ -265,8 +266,8 @@ def _check_url(url: str, place: Place) -> None:
     try:
         parts = urlsplit(url)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
-        is_right = is_right and (parts.port is None or parts.port > 0)
+        is_right = is_right and (parts.port is None or parts.port > 0) and not parts.path.rstrip("/").endswith(ROUTES)
     except ValueError:
         is_right = False
     if not is_right:
-        raise place.wrong(url, "an address such as `https://api.example.com/v1`")
+        raise place.wrong(url, "an address such as `https://api.example.com/v1`, without a route behind it")

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -194,6 +195,14 @@ def test_a_key_that_is_not_to_be_had_is_said_without_showing_any(desk: Desk, key
         with pytest.raises(SettingError, match=said) as caught:
             upstream_of(site, site.gateway.upstreams[0])
         assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["x", "ftp://x/v1", "http://", "http://x/v1?key=a", "http://x:99999/v1", "https://x/v1/chat/completions"]
+)
+def test_an_address_that_is_none_of_a_service_is_said(url: str) -> None:
+    with pytest.raises(SettingError, match=r"`gateway\.upstreams\[0\]\.url`.*`https://api\.example\.com/v1`"):
+        parse_site(SITE.format(url=url).encode(), Path("site.toml"))
 
 
 def test_a_credential_without_systemd_is_said(desk: Desk) -> None:
