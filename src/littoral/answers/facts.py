@@ -8,7 +8,7 @@ told to a similar question, both are compared by words, in time linear in their 
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
-from unicodedata import category
+from unicodedata import category, normalize
 
 from littoral.answers.fact_words import (
     AUXILIARIES,
@@ -158,6 +158,18 @@ def _apart(row: Mapping[str, int], some: frozenset[str], others: frozenset[str])
     return bool(a and b) and a != b
 
 
+def _accents(one: Read, other: Read) -> bool:
+    """`pêche` and `péché`, which many an embedder reads alike. Whoever writes no accents at all means any."""
+    if one.line.isascii() or other.line.isascii():
+        return False
+    a, b = ({_bare(word) for word in words} for words in (one.plain - other.plain, other.plain - one.plain))
+    return not a.isdisjoint(b)
+
+
+def _bare(word: str) -> str:
+    return "".join(character for character in normalize("NFD", word) if category(character) != "Mn")
+
+
 def _sequences(one: Read, other: Read) -> bool:
     """The same words, or the same names, in another order: who owes whom."""
     a, b = map(_said, (one, other))
@@ -256,5 +268,6 @@ CHECKS: dict[str, Callable[[Read, Read], bool]] = {
     "days, months or ranks": _rows,
     "signs": _unlike(_found(SIGNS)),
     "sequences": _sequences,
+    "accents": _accents,
     "lengths": _lengths,
 }

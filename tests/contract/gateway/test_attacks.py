@@ -304,6 +304,7 @@ FACTS = {
     "digits of another script": ("is gate \u0664 open", "is gate \u0665 open"),
     "two numbers in another order": ("how is 5 made 7", "how is 7 made 5"),
     "a unit": ("is 5 mg enough", "is 5 g enough"),
+    "an accent": ("est-ce la p\u00eache", "est-ce la p\u00e9ch\u00e9"),
     "a weekday": ("is it open on monday", "is it open on tuesday"),
     "names that change places": ("does ann owe ben money", "does ben owe ann money"),
     "a negation of another language": ("ist die halle offen", "ist die halle niemals offen"),
