@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from littoral.errors import NotFoundError, UnavailableError
-from littoral.node.federation import homing
+from littoral.node.federation import homing, straying
 from littoral.node.federation.asking import Asking
 from littoral.node.federation.homing import Homing
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide
 from littoral.node.federation.placing import placing_of
+from littoral.node.federation.straying import Straying
 from littoral.node.site_tables import VectorTable
 from littoral.vectors import asks, frames
 from littoral.vectors.collection import Collection
@@ -272,7 +273,7 @@ async def test_what_was_begun_is_ended_by_the_node_that_has_the_point(
     nodes: Nodes, ends_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who moves a point is gone after so many of its writes."""
-    monkeypatch.setattr(homing, "REST_S", 0.2)
+    monkeypatch.setattr(straying, "REST_S", 0.2)
     point, came, write, done = 5, row(55), Asking.write, 0
 
     async def then_ends(self: Asking, *args: Any, **more: Any) -> frames.Written:
@@ -285,7 +286,7 @@ async def test_what_was_begun_is_ended_by_the_node_that_has_the_point(
 
     with monkeypatch.context() as patched:
         patched.setattr(Asking, "write", then_ends)
-        patched.setattr(Homing, "look", _nothing)
+        patched.setattr(Straying, "_look", _nothing)
         try:
             await nodes["b"]["points"].update_vectors([point], [cell(came)])
         except UnavailableError:
@@ -302,12 +303,35 @@ async def _nothing(*_: object) -> None:
     return
 
 
+async def test_a_point_that_nobody_can_bring_home_holds_up_nothing_else_of_a_node(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(straying, "REST_S", 0.0)
+    looking: set[str] = set()
+
+    async def hangs(self: Homing, *_: object) -> None:
+        looking.add(self._asking.here)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Homing, "home", hangs)
+    asking, target = nodes["a"].federation.asking, nodes["a"].federation.target("points")
+    lying = (await nodes["a"].federation.homing.lying(target, [6], 10.0))[6]
+    time = asking.new_times(lying.latest + APART, 1)[0]
+    parts = {lying.homes[0]: [frames.Upsert(call=0, points=whole(6, row(66), n="newer"))]}
+    await asking.write(target, parts, 10.0, at=At(time, may_stray=True))
+    await until_async(lambda: bool(looking))
+    for name in looking:
+        facts = nodes[min(set(NAMES) - {name})].federation.facts
+        before = facts.all()[name].fact.counter
+        await until_async(lambda name=name, facts=facts, before=before: facts.all()[name].fact.counter > before + 2)
+
+
 @pytest.mark.parametrize("is_written_again", [False, True])
 async def test_of_a_point_in_two_shards_the_newer_counts(
     nodes: Nodes, is_written_again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where two wrote it whole while replicas were cut off from each other: nobody took it from the first shard."""
-    monkeypatch.setattr(homing, "REST_S", 0.2)
+    monkeypatch.setattr(straying, "REST_S", 0.2)
     asking, target = nodes["a"].federation.asking, nodes["a"].federation.target("points")
     lying = (await nodes["a"].federation.homing.lying(target, [6], 10.0))[6]
     placing = placing_of(target.spread, target.config)

@@ -44,6 +44,7 @@ from littoral.node.federation.sealing import SiteSealing
 from littoral.node.federation.seeding import Seeding
 from littoral.node.federation.signed_site import SignedSite
 from littoral.node.federation.stand_ins import StandIns
+from littoral.node.federation.straying import Straying
 from littoral.node.federation.summaries import Summaries
 from littoral.node.federation.summary_exchange import SummaryExchange
 from littoral.node.federation.targets import Targets
@@ -92,10 +93,8 @@ class Federation:
         Raises NodeError for files that cannot be read.
         """
         transport = self.measured = MeasuredTransport(transport, clock)
-        self._mesh = mesh
         self._tables, self._samples = dict(tables), samples or {}
-        self._collections = collections
-        self._transport = transport
+        self._mesh, self._collections, self._transport = mesh, collections, transport
         self._clock, self._say = clock, say
         self._endured = Endured(say)
         self._signed = self.signed = signed
@@ -143,7 +142,7 @@ class Federation:
         pace = Pace(clock, mesh.move_bytes_s)
         self._local.loads.heard = pace.searched
         self.handing = Handing(transport, self.replicas, self.target, self.roster, pace, self.sealing.opened)
-        homing = self.homing = Homing(self.asking, self.handing, self.replicas)
+        homing = self.homing = Homing(self.asking, self.handing)
         self.stand_ins = StandIns(
             self._tables, collections, self.keeper, self.target, self.asking, self.routing, clock, self.sealing, homing
         )
@@ -337,12 +336,14 @@ class Federation:
         await self._hold_shards()
         await self.moving.open()
         await self.changes.open()
+        straying = Straying(self.homing, self.replicas, self.asking, self.target, self._say)
         keeps_lease = self._map_lease.keep(lambda: self.name in self.keeper.holders)
         self._tasks = [
             asyncio.create_task(self._run(), name="littoral-federation"),
             asyncio.create_task(self._exchange.keep(), name="littoral-summaries"),
             asyncio.create_task(self.completeness.keep(self._holdings), name="littoral-leases"),
             asyncio.create_task(keeps_lease, name="littoral-map-lease"),
+            asyncio.create_task(straying.keep(), name="littoral-strays"),
             asyncio.create_task(self.measured.run(self._others), name="littoral-links"),
         ]
 
@@ -430,7 +431,6 @@ class Federation:
             "facts": self._tell_fact,
             "facts of others": self.fact_exchange.ask,
             "payload indexes": self._settle_indexes,
-            "points elsewhere": lambda: self.homing.look(self.target),
         }
         while True:
             self._work.clear()

@@ -8,38 +8,31 @@ the other shard (`stamps.APART`), and what goes with it has his change.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
-from littoral.errors import LittoralError, UnavailableError
+from littoral.errors import UnavailableError
 from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.copies import as_copy, is_copy, without_mark
 from littoral.node.federation.moving.handing import Handing
 from littoral.node.federation.moving.messages import Asked
 from littoral.node.federation.moving.routes import region_of
 from littoral.node.federation.placing import placing_of
-from littoral.node.federation.replicas import Replicas
-from littoral.node.federation.residency import seen_from
 from littoral.telemetry import Reading
 from littoral.vectors import frames
 from littoral.vectors.records import PointId
-from littoral.vectors.replication.entries import Change, State, batch_of, id_of, key_of
+from littoral.vectors.replication.entries import Change, State, batch_of, key_of
 from littoral.vectors.replication.stamps import APART, At, LateError
 
 __all__ = ["Homing", "Lying", "is_settled", "places_of"]
 
 AT_ONCE = 8
 TRIES_MAX = 8
-PAUSE_S = 0.002
-"""At most, after the first time; twice as long after each other."""
+PAUSE_S, DOUBLED_MAX = 0.002, 4
+"""At least, after the first time; twice as long after each other."""
 LEFT_S_MIN = 0.001
 LOOK_COUNT = 64
-ROUND_S = 1.0
-WAITING_MAX = 4096
-LOOK_S = 10.0
-REST_S = 5.0
-"""So long whoever wrote a point has to bring it where it belongs; then the node does that has it."""
 
 
 class Lying(NamedTuple):
@@ -76,13 +69,10 @@ class Lying(NamedTuple):
 class Homing:
     """Of one node."""
 
-    def __init__(self, asking: Asking, handing: Handing, replicas: Replicas) -> None:
+    def __init__(self, asking: Asking, handing: Handing) -> None:
         self._asking = asking
         self._handing = handing
-        self._replicas = replicas
         self._rng = Random(asking.here)  # noqa: S311  when it tries again is no secret
-        self._waiting: dict[str, dict[tuple[bytes, int], float]] = {}
-        """By shard, what is noted there, and since when it is known here."""
         self.moved_count = 0
 
     async def lying(
@@ -101,11 +91,13 @@ class Homing:
                     found |= await self._lying(target, points[at : at + LOOK_COUNT], what)
                 for busy in [point for point, one in found.items() if one.is_busy]:  # or too large for one answer
                     found |= await self._lying(target, [busy], what)
+                times = 0
                 while nowhere := [point for point, one in found.items() if not one.states]:
                     again = await self._lying(target, nowhere, what)
                     if all(again.get(point) == found[point] for point in nowhere):
                         break
                     found |= again
+                    await self._pause(PAUSE_S, times := times + 1, deadline_s)
         except TimeoutError as error:
             raise UnavailableError(f"collection `{target.name}`: where points lie is not known in time") from error
         return found
@@ -132,18 +124,24 @@ class Homing:
                 return await self._settled(target, point, lying, end_s)
 
         for times in range(TRIES_MAX):
+            began_s = clock.monotonic()
             found = await self.lying(target, left, max(LEFT_S_MIN, end_s - clock.monotonic()))
             told = await asyncio.gather(*(settled(point, one) for point, one in found.items()))
             left = [point for point, is_settled in zip(found, told, strict=True) if not is_settled]
             if not left:
                 return
-            if (left_s := end_s - clock.monotonic()) <= 0:
+            now_s = clock.monotonic()
+            if now_s >= end_s:
                 break
-            await asyncio.sleep(min(left_s, self._rng.random() * PAUSE_S * 2**times))
+            await self._pause(max(PAUSE_S, now_s - began_s), times, end_s - now_s)
         raise UnavailableError(
             f"collection `{target.name}`: {len(left)} points are written by others at the same time",
             hint="they have the write, and go to their shards by and by; it can be repeated",
         )
+
+    async def _pause(self, once_s: float, times: int, left_s: float) -> None:
+        """By chance, and of the length of what is done again: two who write the same points meet no more."""
+        await asyncio.sleep(min(left_s, self._rng.random() * once_s * 2 ** min(times, DOUBLED_MAX)))
 
     async def _settled(self, target: Target, point: PointId, lying: Lying, end_s: float) -> bool:
         """Whether it lies where it belongs by now; False where it is to be looked at again."""
@@ -218,42 +216,6 @@ class Homing:
     def readings(self) -> Iterator[Reading]:
         """For a scrape."""
         yield Reading("littoral_mesh_homed_points_total", (), self.moved_count)
-
-    async def look(self, target: Callable[[str], Target]) -> None:
-        """At points that are noted in shards of this node. target: a collection by its name.
-
-        Raises the first LittoralError; what could not be looked at stays noted, and is looked at in another round.
-        """
-        end_s, failed = self._asking.clock.monotonic() + ROUND_S, list[LittoralError]()
-        for name in self._replicas.names():
-            try:
-                await self._look_into(name, target, end_s)
-            except LittoralError as error:
-                failed.append(error)
-        if failed:
-            raise failed[0]
-
-    async def _look_into(self, name: str, target: Callable[[str], Target], end_s: float) -> None:
-        strays, now_s = self._replicas.strays(name), self._asking.clock.monotonic()
-        if not strays.is_any:
-            self._waiting.pop(name, None)
-            return
-        known = self._waiting.get(name, {})
-        waiting = self._waiting[name] = {one: known.get(one, now_s) for one in await strays.some(WAITING_MAX)}
-        ripe = [one for one, since_s in waiting.items() if now_s - since_s >= REST_S]
-        collection, _, shard = name.rpartition(".")
-        for at in range(0, len(ripe), LOOK_COUNT):
-            if self._asking.clock.monotonic() >= end_s:
-                return
-            some = ripe[at : at + LOOK_COUNT]
-            await self._look_at(target(collection), int(shard), [id_of(key) for key, _ in some])
-            await strays.settle(some)
-
-    async def _look_at(self, whole: Target, shard: int, points: Sequence[PointId]) -> None:
-        target = whole.viewed(seen_from(whole.spread, whole.region))
-        if shard not in target.spread.places or placing_of(target.spread, target.config).is_by_id:
-            return
-        await self.home(target, points, LOOK_S)
 
 
 def places_of(target: Target, shard: int, state: State) -> list[int]:
