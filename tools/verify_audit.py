@@ -27,6 +27,12 @@ def sha(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def read(path: Path) -> bytes:
+    if path.exists() and not (path.is_file() and path.stat().st_size < 1 << 25):
+        fail(f"{path}: is no file of a log")
+    return path.read_bytes()
+
+
 def root_of(hashes: list[bytes]) -> bytes:
     """RFC 6962, 2.1, level by level: an odd one goes up as it is."""
     while len(hashes) > 1:
@@ -49,7 +55,7 @@ def read_key(text: str) -> Key:
 
 def read_note(path: Path, keys: list[Key]) -> tuple[str, int, bytes, list[str]]:
     """Origin, size, root, and who has signed: each signature must be of one of the keys."""
-    text, _, below = path.read_text("utf-8").rpartition("\n\n")
+    text, _, below = read(path).decode().rpartition("\n\n")
     text, signed = f"{text}\n", []
     for line in below.splitlines():
         dash, name, data = line.split(" ")
@@ -79,7 +85,7 @@ def tile(folder: Path, level: str, index: int, width: int) -> Path:
 
 
 def entries_of(path: Path) -> list[bytes]:
-    data, at, found = path.read_bytes(), 0, []
+    data, at, found = read(path), 0, []
     while at < len(data):
         end = at + 2 + int.from_bytes(data[at : at + 2], "big")
         if end > len(data):
@@ -95,7 +101,7 @@ def read_leaves(folder: Path, size: int) -> tuple[list[bytes], int]:
     missing, pruned = [], 0
     for index in range((size + 255) // 256):
         width = min(256, size - index * 256)
-        data = tile(folder, "0", index, width).read_bytes()
+        data = read(tile(folder, "0", index, width))
         hashes = [data[at : at + 32] for at in range(0, len(data), 32)]
         leaves += hashes
         if len(data) != 32 * width:
@@ -116,7 +122,7 @@ def read_leaves(folder: Path, size: int) -> tuple[list[bytes], int]:
 
 
 def verify(folder: Path, key: str = "") -> str:
-    own = read_key(key or (folder / "log.key").read_text())
+    own = read_key(key or read(folder / "log.key").decode())
     origin, size, wanted, signed = read_note(folder / "checkpoint", [own])
     if origin != own[0] or signed != [origin]:
         fail(f"checkpoint: is of {origin}, signed by {signed}")
@@ -128,12 +134,12 @@ def verify(folder: Path, key: str = "") -> str:
         for index in range((len(row) + 255) // 256):
             part = row[index * 256 : index * 256 + 256]
             path = tile(folder, str(level), index, len(part))
-            if path.read_bytes() != b"".join(part):
+            if read(path) != b"".join(part):
                 fail(f"{path}: is not what the tiles below it give")
         level, row = level + 1, roots_of_full(row)
     seen, by = 0, [""]
     if (folder / "witnessed").exists():
-        witnesses = [read_key(line) for line in (folder / "witness.keys").read_text().splitlines()]
+        witnesses = [read_key(line) for line in read(folder / "witness.keys").decode().splitlines()]
         _, seen, seen_root, by = read_note(folder / "witnessed", [own, *witnesses])
         if seen > size or root_of(leaves[:seen]) != seen_root:
             fail(f"witnessed: the log as it was with {seen} entries is not the beginning of this one")

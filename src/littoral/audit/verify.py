@@ -118,6 +118,8 @@ class _Verification:
         report.key, report.size, report.root = str(verifier), checkpoint.size, checkpoint.root.hex()
         report.is_own_key = key is None
         self._reader = TileReader(self._disk, checkpoint.size)
+        if not self._is_held(checkpoint.size):
+            return report
         self._check_tiles(checkpoint)
         self._check_entries(checkpoint.size)
         self._check_pruned()
@@ -154,6 +156,16 @@ class _Verification:
         if what == CHECKPOINT and len(note.signatures) != 1:
             self._report.fault(what, f"has {len(note.signatures)} signatures, expected the log's alone")
         return checkpoint
+
+    def _is_held(self, size: int) -> bool:
+        """Files that are missing are named one by one, unless they are more than can be named: a checkpoint may speak
+        of any size."""
+        held, needed = sum(1 for _ in self._disk.files("tile")), size >> HEIGHT
+        if needed <= held + FAULTS_MAX:
+            return True
+        told = f"speaks of {size} entries, whose hashes take {needed} files; the folder has {held} in all"
+        self._report.fault(CHECKPOINT, f"{told}: the log was cut back, or this is no checkpoint of it")
+        return False
 
     def _check_tiles(self, checkpoint: Checkpoint) -> None:
         """From the top down. Whether a tile is right is known from its parent; the last ones of each level give the

@@ -55,11 +55,11 @@ def verify(
 ) -> None:
     """Find whatever was changed in a log, and say where. Exit code 7 if anything was."""
     need_extra()
-    from littoral.audit.disk import FolderDisk
+    from littoral.audit.disk import ForeignFolder
     from littoral.audit.verify import verify_log
 
     report = verify_log(
-        FolderDisk(_there(folder)),
+        ForeignFolder(_there(folder)),
         key=None if key is None else _key(key),
         witnesses=[_key(one) for one in witness or []],
         earlier=[_read(path) for path in earlier or []],

@@ -1,7 +1,10 @@
 """Whatever is changed in a log is found: bytes, files, order, history; and nothing is found in a log that is right."""
 
 import base64
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -10,13 +13,16 @@ import pytest
 
 from audit_log import KEY, ORIGIN, WITNESS_KEY, entries, entry, filled, opened
 from littoral.artifact.ed25519 import SecretKey
-from littoral.audit.disk import FolderDisk
+from littoral.audit.checkpoint import Checkpoint
+from littoral.audit.disk import FolderDisk, ForeignFolder
 from littoral.audit.log import CHECKPOINT, KEYS, WITNESSED, WITNESSES, TreeLog
-from littoral.audit.note import Note, Verifier, cosign, parse_note
+from littoral.audit.note import Note, Verifier, cosign, parse_note, sign
 from littoral.audit.tiles import ENTRIES, Tile, bundle, bundled
 from littoral.audit.verify import Report, verify_log
 from littoral.audit.witness import Asked, Witness, cosigned_note
+from tracked import ROOT
 
+VERIFIER = ROOT / "tools/verify_audit.py"
 SIZE = 66_000
 CHANGES = 150
 """`bench/audit.py` makes a thousand in a log of a million."""
@@ -255,3 +261,32 @@ def test_root_is_told(whole: Path) -> None:
     text = (whole / CHECKPOINT).read_text().split("\n")[2]
     assert bytes.fromhex(report.root) == base64.b64decode(text)
     assert opened(FolderDisk(whole)).checkpoint.root.hex() == report.root
+
+
+PLACED: dict[str, Callable[[Path], object]] = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "link to a device": lambda path: path.symlink_to("/dev/zero"),
+    "endless file": lambda path: (path.touch(), os.truncate(path, 1 << 40)),
+}
+
+
+@pytest.mark.parametrize("placed", PLACED)
+@pytest.mark.parametrize("path", [CHECKPOINT, KEYS, "tile/0/000", "tile/entries/000"])
+def test_what_is_no_file_is_found_and_not_waited_for(tmp_path: Path, path: str, placed: str) -> None:
+    filled(tmp_path, 300)
+    (tmp_path / path).unlink()
+    PLACED[placed](tmp_path / path)
+    assert path in where(verify_log(ForeignFolder(tmp_path)))
+    done = subprocess.run([sys.executable, VERIFIER, tmp_path], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout[:7], done.stderr) == (1, "WRONG: ", "")
+
+
+def test_a_checkpoint_of_a_log_without_end_is_told_at_once(tmp_path: Path) -> None:
+    filled(tmp_path, 300)
+    text = Checkpoint(ORIGIN, 10**17, bytes(32)).text
+    (tmp_path / CHECKPOINT).write_text(str(Note(text, (sign(text, ORIGIN, KEY),))))
+    (found,) = verified(tmp_path).faults
+    assert found.where == CHECKPOINT
+    assert f"take {10**17 // 256} files; the folder has" in found.what
