@@ -1,5 +1,6 @@
 """Bytes on their way to a node: broken off, resumed, lied about, in blocks, from a peer, on a stick, at a pace."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from hashlib import sha256
@@ -310,3 +311,11 @@ def test_a_stick_updates_a_node_until_its_timestamps_expire(tmp_path: Path) -> N
     fleet.clock.advance(2 * 86400.0)
     with pytest.raises(ExpiredUpdateError, match="timestamp"):
         client.refresh(1)
+
+
+def test_a_pipe_on_a_stick_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / path_of(TARGET)
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with pytest.raises(PeerError, match="is a pipe or a device, expected a file"):
+        FolderTransport(tmp_path).read(path_of(TARGET))

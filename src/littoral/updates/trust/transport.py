@@ -1,6 +1,8 @@
 """How bytes come to a node: nothing that arrives is believed, so it may come from anywhere."""
 
 import io
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -35,11 +37,14 @@ class FolderTransport:
         if not tree.is_public(path):
             raise InputError(f"`{path[:120]}` is no file of a fleet")
         try:
-            file = (self._folder / path).open("rb")
+            file = open(self._folder / path, "rb", opener=_unwaited)  # noqa: SIM115 - closed by file_chunks
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFoundError(f"`{self._folder / path}` is not there") from error
         except OSError as error:
             raise PeerError(f"`{self._folder / path}`: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise PeerError(f"`{self._folder / path}` is a pipe or a device, expected a file: export the fleet again")
         return file_chunks(file, offset, end)
 
 
@@ -60,6 +65,11 @@ class FirstOf:
                 except (NotFoundError, PeerError):
                     continue
         return self.last.read(path, offset=offset, end=end)
+
+
+def _unwaited(path: str, flags: int) -> int:
+    """Opening a pipe would wait for who writes it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def file_chunks(file: io.BufferedReader, offset: int, end: int | None) -> Iterator[bytes]:
