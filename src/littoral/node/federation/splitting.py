@@ -8,7 +8,7 @@ from littoral.node.federation.copies import as_copy
 from littoral.vectors import frames
 from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 
-__all__ = ["ByPoints", "Parts", "by_ids", "deletions", "everywhere", "of_found", "upsert"]
+__all__ = ["ByPoints", "Parts", "by_ids", "deletions", "everywhere", "of_found", "some", "updates", "upsert"]
 
 Parts = Mapping[int, Sequence[frames.Write]]
 """By shard."""
@@ -34,6 +34,20 @@ def upsert(request: frames.Upsert, places: Sequence[Sequence[int]], config: Coll
             points.payloads = [as_copy(one) if at in copied else one for at, one in enumerate(payloads)]
         parts[shard] = [msgspec.structs.replace(request, points=points)]
     return parts
+
+
+def some(request: frames.Upsert, rows: Sequence[int], config: CollectionConfig) -> frames.Upsert:
+    """Of some of its points."""
+    return msgspec.structs.replace(request, points=_some(request.points, rows, config))
+
+
+def updates(request: frames.Upsert, homes: Mapping[int, int], config: CollectionConfig) -> Parts:
+    """Of points that are there, each in the shard that it is at home in. homes: by row."""
+    rows: dict[int, list[int]] = {}
+    for row, shard in homes.items():
+        rows.setdefault(shard, []).append(row)
+    only = msgspec.structs.replace(request, mode="update_only")
+    return {shard: [some(only, own, config)] for shard, own in rows.items()}
 
 
 def deletions(request: frames.Upsert, places: Sequence[Sequence[int]], shards: Iterable[int]) -> Parts:

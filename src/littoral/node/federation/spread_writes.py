@@ -26,7 +26,7 @@ from littoral.vectors import frames
 from littoral.vectors.checks import check_columns, check_points, checked_ids
 from littoral.vectors.filters import Filter
 from littoral.vectors.queries import PayloadChange
-from littoral.vectors.records import PointId
+from littoral.vectors.records import CollectionConfig, PointBatch, PointId
 from littoral.vectors.replication.stamps import At, LateError
 
 __all__ = ["SpreadWrites"]
@@ -71,6 +71,8 @@ class SpreadWrites:
                 )
             case frames.DeleteVectors(names=names) if placing.goes_by(names):
                 return await self._all_found(seen, placing, partial(self._strip, seen, placing, request, end_s), end_s)
+            case frames.Upsert() if _has_terms(request) and not placing.is_by_id:
+                return await self._on_terms(whole, seen, placing, request, end_s)
             case frames.DeleteVectors() | frames.Delete(ids=None):
                 parts = splitting.everywhere(request, seen.spread.shards)
                 written = partial(self._in_place, whole, placing, parts, end_s)
@@ -130,18 +132,53 @@ class SpreadWrites:
         raise InputError(f"{type(request).__name__} is no write")
 
     def _upsert(self, whole: Target, placing: Placing, request: frames.Upsert) -> Sequence[Parts]:
-        points = request.points
-        check_columns(points, whole.config)
-        points.ids = checked_ids(points.ids)
-        check_points(points, whole.config, range(len(points.ids)))
-        if not placing.is_by_id and (request.mode != "upsert" or request.condition is not None):
-            raise NotOfferedError("upsert: a mode or a filter is not offered where a point's shard may change")
-        places = placing.of_points(points)
+        _check_whole(request.points, whole.config)
+        places = placing.of_points(request.points)
         steps = [splitting.upsert(request, places, whole.config)]
         if not placing.is_by_id:
             steps.append(splitting.deletions(request, places, whole.spread.shards))
         self._asking.need_writers(whole, {shard for parts in steps for shard in parts})
         return steps
+
+    async def _on_terms(
+        self, whole: Target, seen: Target, placing: Placing, request: frames.Upsert, end_s: float
+    ) -> frames.Written:
+        """By a mode or a condition: what is there is changed where it lies, and goes home; what is nowhere is brought
+        where it belongs, unless somebody else just did. Of two who bring one point at one moment the later counts.
+        """
+        if whole.spread.places != seen.spread.places or pinned_to(whole.spread):
+            raise NotOfferedError("upsert: a mode or a filter is not offered where regions are pinned")
+        _check_whole(request.points, whole.config)
+        rows = {point: row for row, point in enumerate(request.points.ids)}
+        written = frames.Written(call=0, epoch=0, changed=False)
+        for _ in range(MOVED_MAX):
+            homes = {point: one.homes[0] for point, one in (await self._lying(seen, list(rows), end_s)).items()}
+            fresh = [row for point, row in rows.items() if point not in homes and request.mode != "update_only"]
+            there = {} if request.mode == "insert_only" else homes
+            try:
+                if fresh:
+                    written = await self._bring(whole, placing, splitting.some(request, fresh, whole.config), end_s)
+                if there:
+                    at_home = {rows[point]: home for point, home in there.items()}
+                    parts = splitting.updates(request, at_home, seen.config)
+                    written = await self._in_place(seen, placing, parts, end_s, may_stray=True)
+            except LateError:
+                continue
+            if await self._were_at_home(seen, there, end_s):
+                await self._homing.home(seen, list(rows), self._left_s(end_s))
+                return written
+        raise _contended(whole)
+
+    async def _bring(self, whole: Target, placing: Placing, request: frames.Upsert, end_s: float) -> frames.Written:
+        """Points that were nowhere a moment ago. Raises LateError where one has come meanwhile."""
+        request = msgspec.structs.replace(request, mode="insert_only", condition=None)
+        first, *more = self._upsert(whole, placing, request)
+        at = self._asking.new_time()
+        written = await self._asking.write(whole, first, self._left_s(end_s), at=at)
+        for parts in more:
+            if parts:
+                await self._asking.write(whole, parts, self._left_s(end_s), at=At(at.time - 1, is_told=False))
+        return written
 
     async def _where_they_are(
         self,
@@ -261,6 +298,16 @@ class SpreadWrites:
             raise lost(seen, counted)
         told = [(shards, one) for shards, one in counted.told if isinstance(one, frames.Counted)]
         return [shard for shards, one in told for shard in shards if one.count]
+
+
+def _has_terms(request: frames.Upsert) -> bool:
+    return request.mode != "upsert" or request.condition is not None
+
+
+def _check_whole(points: PointBatch, config: CollectionConfig) -> None:
+    check_columns(points, config)
+    points.ids = checked_ids(points.ids)
+    check_points(points, config, range(len(points.ids)))
 
 
 def _contended(target: Target) -> UnavailableError:
