@@ -7,6 +7,7 @@ told to a similar question, both are compared by words, in time linear in their 
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 from unicodedata import category, normalize
 
@@ -183,7 +184,7 @@ def _sequences(one: Read, other: Read) -> bool:
 
 def _said(read: Read) -> list[str]:
     """Words whose place counts; an `a` where it is no article."""
-    pairs = zip(read.words, [*read.words[1:], ""], strict=True)
+    pairs = pairwise([*read.words, ""])
     return [word for word, after in pairs if word not in AUXILIARIES and not (word == "a" and len(after) > 1)]
 
 

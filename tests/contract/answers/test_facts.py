@@ -1,5 +1,7 @@
 """What two questions may not differ in, whatever their embeddings say."""
 
+from random import Random
+
 import pytest
 
 from littoral.answers.facts import CHECKS, differs
@@ -116,3 +118,52 @@ def test_every_check_has_a_pair() -> None:
 def test_the_work_grows_with_the_text_and_no_faster(text: str) -> None:
     """Without a clock: work that grew with the square would take minutes here, and the test its time limit."""
     assert differs(text, "How tall is the tower?") != ""
+
+
+PIECES = [
+    "",
+    " ",
+    "#",
+    "?",
+    "…",
+    "\ud83d",
+    "😀",
+    "\u0301",
+    "٣",
+    "a",
+    "an",
+    "A",
+    "not",
+    "and",
+    "is",
+    "3",
+    "-5",
+    "1.5",
+    "'",
+    "x'y",
+    "==",
+    "{",
+    "\n",
+    "Paris",
+    "ﬃ",
+    "ß",
+    "İ",
+    "the",
+    "kg",
+    "2024-05-03",
+    "\u200b",
+    "un",
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_two_texts_can_be_compared_also_without_words_and_the_same_both_ways(seed: int) -> None:
+    rng = Random(seed)
+
+    def text() -> str:
+        return rng.choice(["", " "]).join(rng.choices(PIECES, k=rng.randrange(5)))
+
+    for _ in range(300):
+        one, other = text(), text()
+        assert bool(differs(one, other)) == bool(differs(other, one)), (one, other)
+        assert not differs(one, one), one
