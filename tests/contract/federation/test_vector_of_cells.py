@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from littoral.errors import NotFoundError, UnavailableError
+from littoral.errors import NotFoundError, TooLargeError, UnavailableError
 from littoral.node.federation import homing, straying
-from littoral.node.federation.asking import Asking
+from littoral.node.federation.asking import Asking, Target
 from littoral.node.federation.homing import Homing
 from littoral.node.federation.moving.wishes import Asked, Dissolve, Divide
 from littoral.node.federation.placing import placing_of
@@ -23,7 +23,8 @@ from littoral.vectors.collection import Collection
 from littoral.vectors.filters import parse_filter
 from littoral.vectors.packing import packed
 from littoral.vectors.queries import PayloadChange, SearchParams, SearchQuery
-from littoral.vectors.records import PointBatch
+from littoral.vectors.records import PointBatch, PointId
+from littoral.vectors.replication.entries import id_of
 from littoral.vectors.replication.stamps import APART, At
 from spread_nodes import SpreadNode, are_alike, has_arrived, named_table, spread_nodes
 from waiting import until_async, until_true
@@ -353,6 +354,78 @@ async def test_of_a_point_in_two_shards_the_newer_counts(
     (record,) = await nodes["b"]["points"].retrieve([6])
     assert record.payload == {"n": "newer"} | ({"seen": True} if is_written_again else {})
     assert await nodes["a"]["points"].count() == COUNT
+
+
+@pytest.mark.parametrize("payload", [None, {}])
+async def test_copies_of_a_point_without_payload_are_as_it_is(nodes: Nodes, payload: dict[str, Any] | None) -> None:
+    """What lies as it should is not written again whenever somebody looks."""
+    points = list(range(COUNT))
+    bare = [whole(point).vectors[0] for point in points]
+    await nodes["b"]["points"].upsert_points(PointBatch(points, bare, [payload] * COUNT))
+    await nodes["b"]["points"].update_vectors(points[:20], [cell(row(point)) for point in points[:20]])
+    node = nodes["a"].federation
+    await node.homing.home(node.target("points"), points, 10.0)
+    before = await node.homing.lying(node.target("points"), points, 10.0)
+    has_copies = placing_of(node.target("points").spread, node.target("points").config).has_copies
+    assert any(len(one.states) > 1 for one in before.values()) == has_copies
+    await node.homing.home(node.target("points"), points, 10.0)
+    after = await node.homing.lying(node.target("points"), points, 10.0)
+    assert {point: one.times for point, one in after.items()} == {point: one.times for point, one in before.items()}
+
+
+async def test_a_point_that_cannot_go_home_keeps_no_other_from_it(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first that was noted is refused for ever; those noted later are in its round, and in later ones."""
+    monkeypatch.setattr(straying, "REST_S", 0.1)
+    monkeypatch.setattr(straying, "PAUSE_S", 0.1)
+    monkeypatch.setattr(straying, "ROUND_S", 0.5)
+    monkeypatch.setattr(straying, "LOOK_COUNT", 2)
+    refused, settle = 6, Homing._settled
+
+    async def refuses(self: Homing, target: Target, point: PointId, *more: Any) -> bool:
+        if point == refused:
+            await asyncio.sleep(straying.ROUND_S)
+            raise TooLargeError("it fits no message")
+        return await settle(self, target, point, *more)
+
+    monkeypatch.setattr(Homing, "_settled", refuses)
+    asking, target = nodes["a"].federation.asking, nodes["a"].federation.target("points")
+    points = [refused, *(point for point in range(COUNT) if point != refused)][:30]
+    for point in points:
+        lying = (await nodes["a"].federation.homing.lying(target, [point], 10.0))[point]
+        time = asking.new_times(lying.latest + APART, 1)[0]
+        parts = {lying.homes[0]: [frames.Upsert(call=0, points=whole(point, row(point)))]}
+        await asking.write(target, parts, 10.0, at=At(time, may_stray=True))
+    every = [(node.federation.replicas, name) for node in nodes.values() for name in node.federation.replicas.names()]
+
+    async def is_alone() -> bool:
+        left = {id_of(key) for replicas, name in every for key, _ in await replicas.strays(name).some(COUNT)}
+        return left == {refused}
+
+    await until_true(is_alone)
+    await lies_once(nodes, points[1:])
+
+
+async def test_what_is_refused_of_one_point_leaves_nothing_running_for_others(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, is_done = set[PointId](), asyncio.Event()
+
+    async def refuses(_self: Homing, _target: Target, point: PointId, *_: Any) -> bool:
+        if point == 0:
+            asyncio.get_running_loop().call_later(0.05, is_done.set)
+            raise TooLargeError("it fits no message")
+        under_way.add(point)
+        await is_done.wait()
+        under_way.remove(point)
+        return True
+
+    federation = nodes["a"].federation
+    monkeypatch.setattr(Homing, "_settled", refuses)
+    with pytest.raises(TooLargeError):
+        await federation.homing.home(federation.target("points"), list(range(4)), 10.0)
+    assert not under_way
 
 
 async def test_layouts_change_while_vectors_of_cells_are_written(tmp_path: Path) -> None:

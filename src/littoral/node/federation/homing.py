@@ -114,7 +114,9 @@ class Homing:
         return found
 
     async def home(self, target: Target, points: Sequence[PointId], deadline_s: float) -> None:
-        """All of them lie where they belong. Raises UnavailableError where that is not so in time."""
+        """All of them lie where they belong. Raises UnavailableError where that is not so in time; and what a shard
+        says that refuses one of them, as soon as nothing is under way for the others.
+        """
         clock, left = self._asking.clock, list(points)
         end_s = clock.monotonic() + deadline_s
         at_once = asyncio.Semaphore(AT_ONCE)
@@ -126,7 +128,9 @@ class Homing:
         for times in range(TRIES_MAX):
             began_s = clock.monotonic()
             found = await self.lying(target, left, max(LEFT_S_MIN, end_s - clock.monotonic()))
-            told = await asyncio.gather(*(settled(point, one) for point, one in found.items()))
+            told = await asyncio.gather(*(settled(point, one) for point, one in found.items()), return_exceptions=True)
+            if failed := next((one for one in told if isinstance(one, BaseException)), None):
+                raise failed
             left = [point for point, is_settled in zip(found, told, strict=True) if not is_settled]
             if not left:
                 return
@@ -236,7 +240,7 @@ def _base(target: Target, lying: Lying) -> int:
 
 
 def _as_home_and_copy(change: Change) -> tuple[Change, Change]:
-    payload = without_mark(change.payload)
+    payload = without_mark(change.payload) or None
     return Change(change.id, change.vectors, payload), Change(change.id, change.vectors, as_copy(payload))
 
 
