@@ -61,7 +61,7 @@ class App:
         return json_answer("one")
 
 
-def _shape(message: str, _time_s: float) -> object:
+def _shape(message: str, _status: int, _time_s: float) -> object:
     return {"status": {"error": message}}
 
 

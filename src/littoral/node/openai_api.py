@@ -17,6 +17,7 @@ from littoral.node.caches import Caches, ToldEmbeddings, use_of
 from littoral.node.embedders import Content, Embedder, Embedders
 from littoral.node.node import Node
 from littoral.node.observed import Observed
+from littoral.node.openai_errors import openai_error, openai_refusal
 from littoral.node.pipelines_api import how_header
 from littoral.node.request_options import request_deadline_ms
 from littoral.node.told_model import model_header
@@ -79,11 +80,7 @@ def openai_protocol(node: Node, observed: Observed) -> Protocol:
         Route("GET", "/v1/models", _told(models)),
         Route("GET", "/v1/models/{model}", _told(model)),
     )
-    return Protocol(("/v1",), routes, lambda message, _: _error(message, "invalid_request_error"))
-
-
-def _error(message: str, kind: str, param: str | None = None, code: str | None = None) -> object:
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return Protocol(("/v1",), routes, openai_refusal)
 
 
 def _told(work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Answer]]:
@@ -97,8 +94,8 @@ def _told(work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], A
             failure, param, code = failure_of(told.error), told.param, told.code
         except Exception as error:  # noqa: BLE001  every request gets an answer
             failure = failure_of(error)
-        kind = "invalid_request_error" if failure.status < 500 else "server_error"
-        return json_answer(_error(failure.message, kind, param, code), failure.status, *failure.headers)
+        said = openai_error(failure.message, failure.status, param=param, code=code)
+        return json_answer(said, failure.status, *failure.headers)
 
     return answer
 

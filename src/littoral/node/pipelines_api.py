@@ -57,7 +57,7 @@ def pipelines_protocol(node: Node, observed: Observed) -> Protocol:
     return Protocol(("/pipelines",), routes, status_error)
 
 
-def status_error(message: str, time_s: float) -> object:
+def status_error(message: str, _status: int, time_s: float) -> object:
     """The shape of an error, here and wherever else a pipeline is asked."""
     return {"status": {"error": message}, "time": time_s}
 

@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
         ):
             if found > most and not self._is_over:
                 message = f"head of the request has more than {most} {what}"
-                self._refuse(json_answer(plain_error(message, 0), 431))
+                self._refuse(json_answer(plain_error(message), 431))
         return not self._is_over
 
     def _check_framing(self, size: int) -> None:
@@ -284,7 +284,7 @@ class Connection(asyncio.Protocol):
         if not isinstance(error, HttpParserError | ValueError):
             _log.error("request could not be taken", exc_info=error)
         message = f"request is no HTTP/1.1: {WORDS.get(str(error), error)}"
-        self._refuse(json_answer(plain_error(message[:200], 0), 400))
+        self._refuse(json_answer(plain_error(message[:200]), 400))
 
     def _refuse(self, answer: Answer) -> None:
         """After what came before; then the connection ends."""
@@ -474,4 +474,4 @@ class Connection(asyncio.Protocol):
 
 def _failed(error: Exception) -> Answer:
     failure = failure_of(error)
-    return json_answer(plain_error(failure.message, 0), failure.status, *failure.headers)
+    return json_answer(plain_error(failure.message), failure.status, *failure.headers)

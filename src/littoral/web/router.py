@@ -40,11 +40,11 @@ class Route(NamedTuple):
     after: Callable[[Request], Awaitable[None] | None] | None = None
 
 
-ErrorShape = Callable[[str, float], object]
-"""JSON of an error, from its message and the seconds since the request came."""
+ErrorShape = Callable[[str, int, float], object]
+"""JSON of an error, from its message, its status and the seconds since the request came."""
 
 
-def plain_error(message: str, _time_s: float) -> object:
+def plain_error(message: str, _status: int = 0, _time_s: float = 0.0) -> object:
     """The shape where no protocol has one of its own."""
     return {"error": message}
 
@@ -166,10 +166,12 @@ class Router:
                 answer = answer._replace(leave=leave)
         except _MethodError as error:
             headers = (("allow", ", ".join(error.allowed)),)
-            answer = json_answer(self._shape(request.path)(str(error), self._clock.monotonic() - began), 405, *headers)
+            answer = json_answer(
+                self._shape(request.path)(str(error), 405, self._clock.monotonic() - began), 405, *headers
+            )
         except Exception as error:  # noqa: BLE001  every request gets an answer
             failure = failure_of(error)
-            told = self._shape(request.path)(failure.message, self._clock.monotonic() - began)
+            told = self._shape(request.path)(failure.message, failure.status, self._clock.monotonic() - began)
             answer = json_answer(told, failure.status, *failure.headers)
         status = answer.status if isinstance(answer, Answer) else 101 if isinstance(answer, Upgrade) else 200
         seen = Seen(request.method, label, status, self._clock.monotonic() - began)

@@ -154,6 +154,14 @@ def test_a_model_that_is_taken_from_a_tenant_is_not_even_told_again(desk: Desk) 
     assert desk.ask("bolt", "which model is taken away?").headers["x-littoral-cache"] == "hit"
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/models"])
+def test_a_wrong_key_is_said_in_openais_words(desk: Desk, path: str) -> None:
+    method = "GET" if path == "/v1/models" else "POST"
+    refused = send(desk.served.address, method, path, b"{}", {"authorization": "Bearer sk-of-another-house"})
+    error = refused.json["error"]
+    assert (refused.status, error["type"], error["code"]) == (401, "invalid_request_error", "invalid_api_key")
+
+
 def test_a_tenants_budget_ends_for_it_alone(desk: Desk) -> None:
     assert [desk.ask("cove", f"question {n}").status for n in range(4)] == [200, 200, 200, 429]
     assert desk.ask("cove", "question 0").json["error"]["code"] == "insufficient_quota"

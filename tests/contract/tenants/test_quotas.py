@@ -148,6 +148,10 @@ def test_requests_over_the_rate_are_refused_in_each_protocols_words(node: Tenant
     assert all(0 < int(reply.headers["retry-after"]) <= 100 for reply in replies.values())
     said: dict[str, Any] = {name: reply.json for name, reply in replies.items()}
     assert said["qdrant"]["status"]["error"].startswith(told)
+    assert (said["openai"]["error"]["type"], said["openai"]["error"]["code"]) == (
+        "rate_limit_error",
+        "rate_limit_exceeded",
+    )
     assert said["openai"]["error"]["message"].startswith(told)
     assert said["oip"]["error"].startswith(told)
     assert said["pipeline"]["status"]["error"].startswith(told)

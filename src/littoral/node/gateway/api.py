@@ -11,13 +11,13 @@ from littoral.errors import (
     NotFoundError,
     NotOfferedError,
     SpentError,
-    TooOftenError,
     UnavailableError,
     UpstreamError,
 )
 from littoral.gateway.order import Gateway
 from littoral.gateway.question import Kind, Whole, read_question
 from littoral.node.node import Node
+from littoral.node.openai_errors import openai_error
 from littoral.node.request_options import DEADLINE_HEADER, request_deadline_ms
 from littoral.web import Answer, Protocol, Request, Route, Stream, failure_of, json_answer
 from littoral.web.caller import CALLER
@@ -83,18 +83,15 @@ def gateway_protocol(node: Node) -> Protocol:
 def gateway_error(error: Exception, missing: str = "model_not_found") -> Answer:
     """In OpenAI's shape, with the words that clients look for. missing: the code of what is not found."""
     failure = failure_of(error)
-    status, kind, code = failure.status, "invalid_request_error" if failure.status < 500 else "server_error", None
-    headers = failure.headers
+    status, headers, kind, code = failure.status, failure.headers, None, None
     match error:
         case UpstreamError():
             status, code = STATUS.get(error.kind, 502), f"upstream_{error.kind}"
             if error.kind == "busy":
-                kind, code = "rate_limit_error", "rate_limit_exceeded"
+                code = "rate_limit_exceeded"
                 headers = (("retry-after", str(max(1, round(error.retry_after_s or 1)))),)
         case SpentError():
             kind, code = "insufficient_quota", "insufficient_quota"
-        case TooOftenError():
-            kind, code = "rate_limit_error", "rate_limit_exceeded"
         case NotFoundError():
             code = missing
         case UnavailableError():
@@ -103,8 +100,7 @@ def gateway_error(error: Exception, missing: str = "model_not_found") -> Answer:
             code = "timeout"
         case _:
             pass
-    told = {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
-    return json_answer(told, status, *headers)
+    return json_answer(openai_error(failure.message, status, kind=kind, code=code), status, *headers)
 
 
 def gateway_told(

@@ -275,7 +275,7 @@ class Route:
         """Counts it, and says why to whoever asked, and on the topic of errors."""
         self._dropped[reason] += 1
         self._refused = Refused(self._clock.wall(), reason, why)
-        said = status_error(why, self._clock.monotonic() - message.arrived_at)
+        said = status_error(why, 0, self._clock.monotonic() - message.arrived_at)
         told = msgspec.json.encode(dict(said) | _about(message) | {"reason": reason})  # type: ignore[call-overload]
         await self._publish(message, self._error_topic, told)
         if message.response_topic:
