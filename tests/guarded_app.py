@@ -104,7 +104,7 @@ async def guarded(
     streams = [Route("GET", "/pipelines/{name}/stream", socket), Route("GET", "/api/events", events)]
     router = Router(
         [
-            Protocol(("/collections",), [route("write")], lambda message, _: {"status": {"error": message}}),
+            Protocol(("/collections",), [route("write")], lambda message, *_: {"status": {"error": message}}),
             Protocol((), [*(route(need) for need in ROUTES if need != "write"), *streams]),
             session_protocol(access, is_secure=False),
         ],
