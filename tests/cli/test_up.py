@@ -1,5 +1,6 @@
 """`littoral up --check`, what keeps a node from starting, and `littoral config schema`."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from command import command, environment
 from command import littoral as cli
 from site_folder import TEXT, site_folder
 from tracked import ROOT
@@ -140,3 +142,22 @@ def test_a_node_in_no_fleet_imports_nothing_of_updates() -> None:
     for part in ("littoral.updates", "littoral.node.updates.", "tuf", "securesystemslib"):
         done = subprocess.run([sys.executable, "-P", "-c", show % part], capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"
+
+
+def test_each_line_of_the_supervisor_is_one_write(tmp_path: Path) -> None:
+    """The node writes to the same place; where streams are unbuffered too. A pipe of packets tells writes apart."""
+    reads, writes = os.pipe2(os.O_DIRECT)
+    site = site_folder(tmp_path)
+    with os.fdopen(reads, "rb", buffering=0) as packets:
+        told = {**environment(), "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command("up", site, "--listen", "127.0.0.1:0"), stderr=writes, env=told) as process:
+            os.close(writes)
+            try:
+                found = iter(lambda: packets.read(4096).decode(), "")
+                line = next(packet for packet in found if " serves http://" in packet)
+            finally:
+                process.terminate()
+                while packets.read(4096):
+                    pass
+    assert line.startswith("littoral: node `store-12` serves http://127.0.0.1:")
+    assert line.endswith("\n")

@@ -85,7 +85,8 @@ def up(
         found = found.listening_at(parse_address(listen))
 
     def tell(url: str) -> None:
-        print(f"littoral: fleet `{found.orchestrator.name}` is kept at {url}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"littoral: fleet `{found.orchestrator.name}` is kept at {url}\n")
+        sys.stderr.flush()
         lifeline.ready(url.partition("://")[2])
 
     uvloop.run(run(found, tell))

@@ -94,6 +94,9 @@ def supervise(asked: Asked) -> None:
 
 
 def _say(line: str) -> None:
-    """A line that nobody takes, as on a full disk, waits for the next one that somebody does."""
+    """In one write, for the node writes there too. A line that nobody takes, as on a full disk, waits for the next one
+    that somebody does.
+    """
     with contextlib.suppress(OSError):
-        print(f"littoral: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"littoral: {line}\n")
+        sys.stderr.flush()

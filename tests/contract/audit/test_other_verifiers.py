@@ -1,10 +1,13 @@
 """Logs are read by others: the verifier that shares no code with the writer, and Go's `sumdb/tlog` and `note`."""
 
+import ast
 import base64
+import io
 import json
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 from random import Random
 
@@ -43,13 +46,24 @@ def run(folder: Path, *more: str) -> tuple[int, str]:
 def test_the_verifier_knows_nothing_of_the_writer() -> None:
     text = VERIFIER.read_text()
     assert "littoral" not in text
-    assert len([line for line in text.splitlines() if line.strip()]) < 160
+    assert len(lines_of_code(text)) <= 100
+
+
+def lines_of_code(text: str) -> set[int]:
+    """Without docstrings, comments and empty lines."""
+    between = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [one for one in tokenize.generate_tokens(io.StringIO(text).readline) if one.type not in between]
+    docs = [
+        one for one in ast.walk(ast.parse(text)) if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
+    ]
+    told = {line for one in docs for line in range(one.lineno, (one.end_lineno or one.lineno) + 1)}
+    return {line for one in tokens for line in range(one.start[0], one.end[0] + 1)} - told
 
 
 def test_it_finds_a_log_right(log: tuple[TreeLog, Path]) -> None:
     tree, folder = log
     root = tree.checkpoint.root.hex()
-    told = f"right: {ORIGIN}, {SIZE} entries, 0 of them pruned, root {root}; 1 witnesses saw {SIZE} of them\n"
+    told = f"right: {ORIGIN}, {SIZE} entries, 0 pruned, root {root}; {SIZE} seen by 1 witnesses\n"
     assert run(folder) == (0, told)
     assert run(folder, str(tree.verifier)) == (0, told)
 
@@ -70,7 +84,7 @@ def test_it_finds_what_the_other_finds(log: tuple[TreeLog, Path], tmp_path: Path
 def test_it_finds_a_missing_bundle_and_a_forked_log(log: tuple[TreeLog, Path], tmp_path: Path) -> None:
     folder = shutil.copytree(log[1], tmp_path / "log")
     (folder / Tile(ENTRIES, 3).path).unlink()
-    assert "entries of bundle 3 are missing" in run(folder)[1]
+    assert "bundle [3] is missing" in run(folder)[1]
     fork = TreeLog.begin(FolderDisk(tmp_path / "fork"), ORIGIN, KEY)
     fork.append([b"{}", *entries(1, SIZE)])
     for name in (WITNESSED, "witness.keys"):

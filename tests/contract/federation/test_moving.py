@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +14,10 @@ from littoral.errors import PeerError, UnavailableError
 from littoral.mesh.shard_map import Layout, Spread
 from littoral.node.federation.layout import laid_out
 from littoral.node.federation.moving import planning
+from littoral.node.federation.moving.messages import HAND
+from littoral.node.federation.placing import placing_of
 from littoral.vectors.queries import SearchParams
+from littoral.vectors.records import CollectionConfig, VectorParams
 from moving import begin, shards_on_disk, until_arrived, writer_of
 from nodes_in_process import Wires
 from spread_nodes import SpreadNode, are_alike, spread_nodes, spread_table
@@ -24,6 +27,7 @@ SIZE = 4
 COUNT = 300
 NAMES = ("a", "b", "c")
 EXACT = SearchParams(exact=True)
+CONFIG = CollectionConfig(VectorParams(SIZE, "Euclid"))
 REGIONS = dict.fromkeys(NAMES, "")
 
 Nodes = dict[str, SpreadNode]
@@ -47,6 +51,7 @@ class Writers:
         self.vectors: dict[int, Any] = dict(enumerate(rows(COUNT)))
         self.unsure: set[int] = set()
         self.write_count = 0
+        self.refused_count = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -67,6 +72,7 @@ class Writers:
                 self.unsure.difference_update(ids)
                 self.write_count += 1
             except UnavailableError as error:
+                self.refused_count += 1
                 print("not written:", error)
             await self.check(self.random.choice(NAMES))
 
@@ -168,6 +174,43 @@ async def test_a_shard_goes_to_another_node_and_others_stay(tmp_path: Path) -> N
         assert sorted(after.places[3]) == sorted([held[1], free])
 
 
+async def test_what_is_deleted_before_its_holder_tells_of_writes_is_gone_at_the_flip(
+    tmp_path: Path, wires: Wires
+) -> None:
+    """Another holder has handed these points over by then, and cannot say that they are gone."""
+    tables = {"points": spread_table(SIZE, shards=3, replicas=2)}
+    async with spread_nodes(tmp_path, NAMES, tables, wires=wires) as nodes:
+        await nodes["a"]["points"].upsert(range(COUNT), rows(COUNT))
+        before = spread_of(nodes)
+        first, second = before.places[1]
+        (free,) = set(NAMES) - {first, second}
+        may_copy, settle = asyncio.Event(), nodes[second].federation.moving.settle
+
+        async def settles_late(spreads: Mapping[str, Spread], number: int) -> None:
+            if (change := spreads["points"].change) is not None and change.step == "copying":
+                await may_copy.wait()
+            await settle(spreads, number)
+
+        def hands_nothing(caller: str, _peer: str, service: str) -> None:
+            if (caller, service) == (first, HAND):
+                raise PeerError("it hands over nothing more")
+
+        nodes[second].federation.moving.settle = settles_late  # type: ignore[method-assign]
+        layout = planning.moved(before, 1, first, free, REGIONS)
+        begin(nodes, "points", layout)
+        moving = nodes[first].federation.moving
+        await until_async(lambda: moving.settled == 3 and moving.owed["points"] == {1: 0})
+        wires.on_request = hands_nothing
+        gone = [point for point in range(COUNT) if placing_of(before, CONFIG).of_ids([point]) == [1]][:20]
+        await nodes[second]["points"].delete(gone)
+        may_copy.set()
+        await until_async(lambda: all(3 in node.federation.map.spreads["points"].places for node in nodes.values()))
+        for node in nodes.values():
+            assert await node["points"].count() == COUNT - len(gone)
+        wires.on_request = lambda *_: None
+        await until_arrived(nodes, "points", layout)
+
+
 async def test_a_change_is_taken_back(tmp_path: Path) -> None:
     tables = {"points": spread_table(SIZE, shards=2, replicas=1)}
     async with spread_nodes(tmp_path, NAMES, tables) as nodes, written(nodes, seed=4):
@@ -259,8 +302,7 @@ async def test_a_target_that_goes_away_is_waited_for(tmp_path: Path, wires: Wire
         begin(nodes, "points", layout)
         await until_async(lambda: (change := spread_of(nodes).change) is not None and change.step == "copying")
         wires.frozen.add(free)
-        written_then = writers.write_count
-        await until_async(lambda: writers.write_count > written_then)
+        await until_async(lambda: writers.refused_count > 0)
         wires.frozen.discard(free)
         await until_arrived(nodes, "points", layout)
 

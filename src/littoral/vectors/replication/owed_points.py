@@ -22,12 +22,12 @@ class OwedPoints:
         self._replica = replica
         self._pipeline = replica.pipeline
 
-    async def begin(self, towards: str, *, is_whole: bool) -> None:
-        """From now on writes are noted; is_whole: and all that is there."""
+    async def begin(self, towards: str, *, is_whole: bool, ahead: str = "") -> None:
+        """From now on writes are noted; is_whole: and all that is there. ahead: what was begun for that."""
 
         def work(journal: Journal) -> None:
             with journal.transaction():
-                journal.owing.begin(towards, is_whole=is_whole)
+                journal.owing.begin(towards, is_whole=is_whole, ahead=ahead)
 
         await self._pipeline.read(work)
 

@@ -9,7 +9,7 @@ others go first. For one thread, inside the journal's transactions.
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-__all__ = ["LEAVING", "LOGGED", "STANDING", "Owing"]
+__all__ = ["AHEAD", "LEAVING", "LOGGED", "STANDING", "Owing"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS owed(key BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
@@ -21,6 +21,8 @@ REFUSED = -2
 MARK = "owing"
 LEAVING = "leaving"
 """Towards what a shard owes that has no place any more."""
+AHEAD = "ahead"
+"""Begins the name of what a shard will owe to: what is written until then is noted, deletions too."""
 
 
 class Owing:
@@ -35,17 +37,22 @@ class Owing:
         row = self._file.execute("SELECT value FROM marks WHERE name = ?", (MARK,)).fetchone()
         self.towards = "" if row is None else str(row[0])
 
-    def begin(self, towards: str, *, is_whole: bool) -> None:
+    def begin(self, towards: str, *, is_whole: bool, ahead: str = "") -> None:
         """From now on writes are noted; is_whole: and every point that is there. Again = no change.
 
-        Deletions of before are noted where nothing was owed yet and the shard is given up at once (`leaving`).
+        ahead: what was noted towards that stays noted, and is waited for like all else. Deletions of before are noted
+        where nobody noted them: another holder may have handed these points over already.
         """
         if self.towards == towards:
             return
-        if towards != LEAVING:
+        stays = towards == LEAVING or self.towards == ahead != ""
+        if not stays:
             self._file.execute("DELETE FROM owed")
+        elif towards != LEAVING:
+            self._file.execute("UPDATE owed SET time = ?", (STANDING,))
         if is_whole:
-            gone = "" if towards == LEAVING and not self.towards else "WHERE gone = 0"
+            are_noted = stays and self.towards and (self.towards == ahead or not self.towards.startswith(AHEAD))
+            gone = "WHERE gone = 0" if are_noted else ""
             self._file.execute(f"INSERT OR IGNORE INTO owed SELECT key, ? FROM points {gone}", (STANDING,))  # noqa: S608
         self._file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (MARK, towards))
         self.towards = towards

@@ -12,7 +12,16 @@ from littoral.node.federation.asking import Target
 from littoral.node.federation.local_shards import LocalShards, part_name
 from littoral.node.federation.moving.handing import Handing, Owed
 from littoral.node.federation.moving.pacing import GAITS, Pace
-from littoral.node.federation.moving.steps import Progress, coming, going, is_done, name_back, name_of, next_step
+from littoral.node.federation.moving.steps import (
+    Progress,
+    coming,
+    going,
+    is_done,
+    name_ahead,
+    name_back,
+    name_of,
+    next_step,
+)
 from littoral.node.federation.replicas import Replicas
 from littoral.telemetry import Endured, Reading
 from littoral.transport import Transport
@@ -159,8 +168,11 @@ class Moving:
             for shard in own:
                 owed = self._replicas.owed(part_name(name, shard))
                 towards = await owed.towards()
-                if step not in (None, "making") and shard in going(spread):
-                    await owed.begin(name_of(spread), is_whole=True)
+                if step is not None and shard in going(spread):
+                    if step == "making":
+                        await owed.begin(name_ahead(spread), is_whole=False)
+                    else:
+                        await owed.begin(name_of(spread), is_whole=True, ahead=name_ahead(spread))
                 elif step is not None and shard in coming(spread):
                     await owed.begin(name_back(spread), is_whole=False)
                 elif towards:

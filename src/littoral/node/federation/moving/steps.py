@@ -20,6 +20,7 @@ import msgspec
 from littoral.errors import ConflictError
 from littoral.mesh.shard_map import Change, Layout, Spread
 from littoral.node.federation.residency import check_still_pinned
+from littoral.vectors.replication.owing import AHEAD
 
 __all__ = [
     "Progress",
@@ -27,6 +28,7 @@ __all__ = [
     "coming",
     "going",
     "is_done",
+    "name_ahead",
     "name_back",
     "name_of",
     "next_step",
@@ -95,6 +97,11 @@ def _only(spread: Spread, *, is_old: bool) -> list[int]:
 def name_of(spread: Spread) -> str:
     """Of its change: no other has the same."""
     return f"to {coming(spread)[0]}" if spread.change is not None else ""
+
+
+def name_ahead(spread: Spread) -> str:
+    """Of what is written before all holders of a shard tell the others of their writes."""
+    return f"{AHEAD} {coming(spread)[0]}" if spread.change is not None else ""
 
 
 def name_back(spread: Spread) -> str:
