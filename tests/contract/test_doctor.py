@@ -13,9 +13,11 @@ import pytest
 from command import command, environment
 from command import littoral as cli
 from littoral import settings
+from littoral.node.beside import running_node as beside
 from littoral.node.doctor.files import examine_digests, examine_shards
 from littoral.node.doctor.machine import examine_machine
 from littoral.node.doctor.network import examine_ports, examine_services, running_node
+from littoral.node.serving_address import noted_address
 from littoral.node.site import Site, read_site
 from littoral.telemetry.findings import Finding, Status
 from littoral.testing import SimulatedClock
@@ -150,7 +152,7 @@ def test_ports_that_somebody_else_has(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         of = site(tmp_path, node=f'grpc = "127.0.0.1:{port}"')
-        found = told(examine_ports(of, is_running=False))
+        found = told(examine_ports(of, None))
         assert found["port", "http 127.0.0.1:0"].message == "any that is free"
         finding = found["port", f"grpc 127.0.0.1:{port}"]
         assert finding.status is Status.FAIL
@@ -197,15 +199,31 @@ def test_a_node_that_runs_is_asked(served: Served) -> None:
     of = own_site(served)
     running = running_node(of)
     assert running is not None
-    assert [one.message for one in examine_ports(of, is_running=True)] == ["the node answers"]
-    (shard,) = examine_shards(of, running)
+    assert [one.message for one in examine_ports(of, running.address)] == ["the node answers"]
+    (shard,) = examine_shards(of, running.told)
     assert (shard.status, shard.message) == (Status.OK, "8 points, 0 vectors in an index")
     with settings.override(LITTORAL_OPTIMIZE_POINTS="5"):
-        (shard,) = examine_shards(of, running)
+        (shard,) = examine_shards(of, running.told)
     assert shard.status is Status.WARN
     assert shard.message.startswith("8 of 8 points are in no index")
-    running["frames"]["status"] = "collection `frames`: no answer"
-    assert bad(examine_shards(of, running))[0].status is Status.FAIL
+    running.told["frames"]["status"] = "collection `frames`: no answer"
+    assert bad(examine_shards(of, running.told))[0].status is Status.FAIL
+
+
+def test_a_node_that_listens_elsewhere_is_found_and_forgotten(tmp_path: Path) -> None:
+    file = write_site(tmp_path, (SITE + DOUBLE).replace("127.0.0.1:0", f"127.0.0.1:{free_port()}"))
+    of = read_site(file)
+    with beside(file, listen="127.0.0.1:0") as node:
+        found = told(examine_ports(of, (running := running_node(of)) and running.address))
+        words = f"the node answers at {node.address}, as `littoral up --listen` said"
+        assert found["port", f"http {of.listen}"] == Finding("port", f"http {of.listen}", Status.OK, words)
+        findings = {one["check"]: one for one in cli("doctor", file, "--json").json["findings"]}
+        assert findings["shard"]["message"] == "0 points, 0 vectors in an index"
+        note = (of.data / ".address").read_text()
+    assert noted_address(of.data) is None
+    for left in (note, "", "no address", "x" * 5000, "\udcff", "127.0.0.1:0\n"):
+        (of.data / ".address").write_bytes(left.encode(errors="surrogateescape"))
+        assert running_node(of) is None
 
 
 def test_shards_on_disk(served: Served, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from littoral.lifeline import Lifeline
 from littoral.node.config.texts import SiteTexts, read_text
 from littoral.node.config.trial import Trial
 from littoral.node.service_manager import ServiceManager
+from littoral.node.serving_address import forget_address, note_address
 from littoral.node.site import Address, Site, parse_address, parse_site
 from littoral.node.supervisor import Supervisor
 
@@ -77,7 +78,12 @@ def supervise(asked: Asked) -> None:
     site, text, listen, last_good = asked
     trial = Trial(site, text, SiteTexts(site.file), SYSTEM, listen=listen, falls_back=last_good)
 
+    has_served = False
+
     def tell(address: str) -> None:
+        nonlocal has_served
+        has_served = True
+        note_address(site.data, address)
         _say(f"node `{trial.site.node.name}` serves {trial.site.scheme}://{address}")
         lifeline.ready(address)
 
@@ -91,6 +97,9 @@ def supervise(asked: Asked) -> None:
     except OSError as error:
         lifeline.failed(str(error))
         raise UnavailableError(f"data folder `{site.data}`: {error.strerror}") from error
+    finally:
+        if has_served:
+            forget_address(site.data)
 
 
 def _say(line: str) -> None:

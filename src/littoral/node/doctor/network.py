@@ -5,11 +5,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from littoral.errors import ForbiddenError, LittoralError, UnauthorizedError
 from littoral.mqtt.broker import parse_broker
 from littoral.node.client import NodeClient
+from littoral.node.serving_address import noted_address
 from littoral.node.site import Address, Site, parse_address
 from littoral.telemetry.exporting import parse_endpoint
 from littoral.telemetry.findings import Finding, Status
@@ -19,17 +20,25 @@ __all__ = ["Running", "examine_ports", "examine_services", "running_node"]
 WAIT_S = 3.0
 ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (told, not bound)
 
-Running = dict[str, dict[str, Any]]
-"""What the node that runs says of its collections, by name."""
+
+class Running(NamedTuple):
+    """A node that answers. told: what it says of its collections, by name; nothing where it asks for a token that is
+    not in `LITTORAL_TOKEN`."""
+
+    address: Address
+    told: dict[str, dict[str, Any]]
 
 
 def running_node(site: Site) -> Running | None:
-    """None where no node of this name answers at the site's address; nothing of its collections where it asks for a
-    token that is not in `LITTORAL_TOKEN`."""
-    if site.listen.port == 0:
-        return None
-    host = ANY_HOSTS.get(site.listen.host, site.listen.host)
-    url = f"{site.scheme}://{f'[{host}]' if ':' in host else host}:{site.listen.port}"
+    """None where no node of this name answers: at the address that its supervisor noted, or at the site file's."""
+    wanted = dict.fromkeys(one for one in (noted_address(site.data), site.listen) if one is not None and one.port)
+    found = ((address, _told_at(address, site)) for address in wanted)
+    return next((Running(address, told) for address, told in found if told is not None), None)
+
+
+def _told_at(address: Address, site: Site) -> dict[str, dict[str, Any]] | None:
+    host = ANY_HOSTS.get(address.host, address.host)
+    url = f"{site.scheme}://{Address(host, address.port)}"
     with contextlib.closing(NodeClient(url, timeout_s=WAIT_S, try_count_max=1)) as client:
         try:
             if client.call("GET", "/api/node")["name"] != site.node.name:
@@ -41,21 +50,23 @@ def running_node(site: Site) -> Running | None:
             return None
 
 
-def examine_ports(site: Site, *, is_running: bool) -> Iterator[Finding]:
-    """Those that the node listens at."""
+def examine_ports(site: Site, running: Address | None) -> Iterator[Finding]:
+    """Those that the node listens at. running: where it answers; None if it does not run."""
     wanted = {"http": site.listen}
     if site.node.grpc is not None:
         wanted["grpc"] = parse_address(site.node.grpc)
     for name, address in wanted.items():
-        yield _port(name, address, is_running=is_running)
+        yield _port(name, address, running)
 
 
-def _port(name: str, address: Address, *, is_running: bool) -> Finding:
+def _port(name: str, address: Address, running: Address | None) -> Finding:
     subject = f"{name} {address}"
+    if running is not None:
+        is_other = name == "http" and address.port != 0 and running != address
+        words = f"the node answers at {running}, as `littoral up --listen` said" if is_other else "the node answers"
+        return Finding("port", subject, Status.OK, "any that is free" if address.port == 0 else words)
     if address.port == 0:
         return Finding("port", subject, Status.OK, "any that is free")
-    if is_running:
-        return Finding("port", subject, Status.OK, "the node answers")
     try:
         family, _, _, _, place = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server(place[:2], family=family).close()

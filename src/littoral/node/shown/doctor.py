@@ -75,7 +75,7 @@ def _examine(site: Site, node: Node, told: Told) -> list[Finding]:
     """In a thread of its own: files are read, and others are tried to be reached, for seconds."""
     return [
         *examine_machine(site, node.clock),
-        *examine_ports(site, is_running=True),
+        *examine_ports(site, site.listen),
         *examine_services(site),
         *examine_digests(site),
         *examine_shards(site, told),
