@@ -35,7 +35,7 @@ TAB, ENTER, RIGHT = ("Tab", 9), ("Enter", 13), ("ArrowRight", 39)
 STOPS_MAX = 40
 SOON_ATTEMPTS = 20_000
 """A browser ends by itself what kept pages hold, after a minute."""
-BROKEN_WORDS = """return [...document.querySelectorAll('#audit td:nth-child(-n+4)')].flatMap((cell) => {
+BROKEN_WORDS = """return [...document.querySelectorAll(arguments[0])].flatMap((cell) => {
   const node = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode();
   return [...node.data.matchAll(/\\w+/g)].filter(({ index, 0: word }) => {
     const range = document.createRange();
@@ -44,7 +44,7 @@ BROKEN_WORDS = """return [...document.querySelectorAll('#audit td:nth-child(-n+4
     return range.getClientRects().length > 1;
   }).map(([word]) => word);
 })"""
-"""Of the audit table: those that begin on one line and end on another."""
+"""Of cells: those that begin on one line and end on another."""
 NODE = "gw-004"
 AUTH = '\n[auth]\ntokens = "tokens.json"\n'
 
@@ -113,6 +113,13 @@ def test_nodes_are_found_by_state_group_and_words_and_one_is_opened_by_keyboard(
     page.press(*ENTER, text="\r")
     until(lambda: page.run("return location.pathname + location.search") == f"/pages/node?name={chosen}")
     until(lambda: page.text("#node-title") == chosen)
+
+
+def test_what_happened_to_a_node_is_told_in_whole_words_on_a_phone(page: Browser, fleet: FleetPages) -> None:
+    visit(page, fleet, "node", size=NARROW)
+    page.until("#history tbody td")
+    assert "enrolled" in page.texts("#history td:nth-child(2)")
+    assert page.run(BROKEN_WORDS, "#history td:nth-child(-n+2)") == []
 
 
 def test_a_node_that_changes_is_seen_at_once(page: Browser, fleet: FleetPages) -> None:
@@ -264,7 +271,7 @@ def test_claims_are_told_once_and_every_act_is_in_the_audit_log(page: Browser, f
     until(lambda: page.texts("#audit tbody td:nth-child(3)")[0] == "POST claims")
     page.command("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=False)
     until(lambda: page.run("return innerWidth") == NARROW[0])
-    assert page.run(BROKEN_WORDS) == []
+    assert page.run(BROKEN_WORDS, "#audit td:nth-child(-n+4)") == []
     page.one("#text").send_keys("frobnicate")
     until(lambda: page.texts("#audit .nothing") == ["Nothing like that was done"])
 
