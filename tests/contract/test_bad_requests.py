@@ -140,7 +140,7 @@ BODIES = {
         posted(f"{POINTS}/query", f'{{"query": {deep(200_000)}}}'.encode()), 400, "nested too deep"
     ),
     "json that is not utf-8": Bad(posted(f"{POINTS}/query", b'{"using": "\xff\xfe"}'), 400, "body:"),
-    "a field nobody knows": Bad(queried(query=GOOD, qurey=1), 400, "unknown field `qurey`"),
+    "a field nobody knows": Bad(queried(query=GOOD, qurey=1), 400, "did you mean `query`?"),
     "a limit in words": Bad(queried(query=GOOD, limit="ten"), 400, "`$.limit`"),
     "a query of the wrong size": Bad(queried(query=[1, 2, 3]), 400, f"query: vector has 3 numbers, expected {SIZE}"),
     "a query that is text": Bad(queried(query="nearest"), 400, "point id is `nearest`"),

@@ -12,11 +12,13 @@ import pytest
 
 from command import command, environment
 from command import littoral as cli
+from fleet_trust import Fleet
 from littoral import settings
 from littoral.node.beside import running_node as beside
 from littoral.node.doctor.files import examine_digests, examine_shards
 from littoral.node.doctor.machine import examine_machine
 from littoral.node.doctor.network import examine_ports, examine_services, running_node
+from littoral.node.doctor.updates import examine_updates
 from littoral.node.serving_address import noted_address
 from littoral.node.site import Site, read_site
 from littoral.telemetry.findings import Finding, Status
@@ -39,6 +41,27 @@ def bad(findings: Iterable[Finding]) -> list[Finding]:
     found = [one for one in findings if one.status is not Status.OK]
     assert all(one.hint for one in found), found
     return found
+
+
+def test_a_claim_that_cannot_be_read(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path / "fleet")
+    fleet.trust.write(tmp_path / "fleet.json")
+
+    def finding(claim: str) -> Finding:
+        of = site(tmp_path, f'[updates]\ntrust = "fleet.json"\n{claim}')
+        return told(examine_updates(of, fleet.clock))["updates", str(of.file)]
+
+    for claim, why in {
+        "": "`updates.claim` is missing",
+        'claim = "claim"': f"`{tmp_path / 'claim'}`: No such file or directory",
+        'claim = "env:LITTORAL_NO_CLAIM"': "`LITTORAL_NO_CLAIM` is not set",
+    }.items():
+        (found,) = bad([finding(claim)])
+        assert found.status is Status.FAIL
+        assert found.message.startswith("is not enrolled yet: ")
+        assert why in found.message
+    (tmp_path / "claim").write_text("claim_1_x\n")
+    assert finding('claim = "claim"').status is Status.WARN
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ class NodeClient:
         message = _message(said) or f"node at {self.url}: status {status}"
         if status == 401:
             raise UnauthorizedError(
-                message.partition(" · hint")[0], hint="set `LITTORAL_TOKEN` to a token of that node"
+                message.partition(" · hint")[0], hint=f"set `LITTORAL_TOKEN` to a token of {self.url}"
             )
         raise _ERRORS.get(status, fallback)(message)
 

@@ -11,7 +11,7 @@ import msgspec
 from littoral.errors import SettingError
 from littoral.runtime.host.options import NAME_PATTERN, PLACE_PATTERN, RESIDENCY_PATTERN
 
-__all__ = ["DIGEST_PATTERN", "NAME_PATTERN", "PATTERNS", "Place", "nearest_hint"]
+__all__ = ["DIGEST_PATTERN", "NAME_PATTERN", "PATTERNS", "Place", "nearest_hint", "unknown_hint"]
 
 VALUE_CHARACTERS_MAX = 60
 
@@ -85,6 +85,17 @@ class Place:
         if found := _MISSING.fullmatch(what):
             return place.missing(found[1])
         return place.wrong(value, _expected(what, kind))
+
+
+def unknown_hint(error: msgspec.DecodeError, table: type[Any]) -> str | None:
+    """Where msgspec says that a `table` has an unknown key: the nearest one that is known there, or all of them."""
+    match = _WHERE.fullmatch(str(error))
+    if match is None or not (found := _UNKNOWN.fullmatch(match["what"])):
+        return None
+    kind: Any = table
+    for name, _ in _PART.findall(match["path"] or ""):
+        kind = _field(kind, name) if name else _item(kind)
+    return nearest_hint(found[1], known) if (known := _keys(kind)) else None
 
 
 def nearest_hint(word: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from littoral.errors import InputError, NotOfferedError, SlowRequestError, TooLargeError
+from littoral.tables.problems import unknown_hint
 
 __all__ = [
     "Answer",
@@ -117,7 +118,9 @@ def decode_json(data: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(data, type=kind)
     except RecursionError as error:
         raise InputError("body: JSON is nested too deep") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except msgspec.DecodeError as error:
+        raise InputError(f"body: {error}", hint=unknown_hint(error, kind)) from error
+    except (UnicodeDecodeError, ValueError) as error:
         raise InputError(f"body: {error}") from error
 
 

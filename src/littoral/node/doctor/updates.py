@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from littoral.artifact.disk import FolderDisk
 from littoral.clock import Clock
 from littoral.errors import LittoralError
+from littoral.node.claims import read_claim
 from littoral.node.site import Site
 from littoral.node.undelivered import undelivered
 from littoral.node.updates_tables import FOLDER
@@ -15,6 +16,16 @@ __all__ = ["examine_updates"]
 
 CHECK = "updates"
 STUCK_S = 6 * 3600.0
+
+
+def _enrolling(site: Site) -> Finding:
+    try:
+        read_claim(site)
+    except LittoralError as error:
+        hint = error.hint or "`littoral fleet claims new` makes a claim"
+        return Finding(CHECK, str(site.file), Status.FAIL, f"is not enrolled yet: {error.message}", hint)
+    words = "is not enrolled yet"
+    return Finding(CHECK, str(site.file), Status.WARN, words, "`updates.claim` names a claim of the orchestrator")
 
 
 def examine_updates(site: Site, clock: Clock) -> Iterator[Finding]:
@@ -39,8 +50,7 @@ def examine_updates(site: Site, clock: Clock) -> Iterator[Finding]:
         yield Finding(CHECK, str(site.file), Status.FAIL, error.message, error.hint)
         return
     if member is None:
-        words = "is not enrolled yet"
-        yield Finding(CHECK, str(site.file), Status.WARN, words, "`updates.claim` names a claim of the orchestrator")
+        yield _enrolling(site)
     else:
         yield Finding(CHECK, member.node, Status.OK, "is enrolled")
     journal = decoded(disk.read(JOURNAL), Journal) or Journal()

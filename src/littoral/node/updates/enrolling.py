@@ -1,17 +1,15 @@
 """Who this node is in its fleet: a key made here, a claim that is good once or often, and the token that it gave."""
 
 import platform
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import littoral
 from littoral.artifact.disk import FolderDisk
-from littoral.errors import SettingError
+from littoral.node.claims import read_claim
 from littoral.node.site import Site
 from littoral.node.updates_tables import BEARER
-from littoral.settings import from_environment, text
 from littoral.updates.calls import Calls
 from littoral.updates.membership import FILE, Membership
 from littoral.updates.wire import Enrol
@@ -19,8 +17,6 @@ from littoral.updates.wire import Enrol
 __all__ = ["enrol", "facts"]
 
 KEY = "node.key"
-CLAIM_BYTES_MAX = 4096
-ENVIRONMENT, CREDENTIAL = "env:", "credential:"
 
 
 def enrol(calls: Calls, site: Site, disk: FolderDisk) -> Membership:
@@ -28,7 +24,7 @@ def enrol(calls: Calls, site: Site, disk: FolderDisk) -> Membership:
     from littoral.artifact.ed25519 import SecretKey, read_secret_key
 
     assert site.updates is not None
-    claim = _claim(site)
+    claim = read_claim(site)
     if (pem := disk.read(KEY)) is None:
         pem = SecretKey.new().pem
         disk.replace(KEY, pem)
@@ -50,22 +46,3 @@ def enrol(calls: Calls, site: Site, disk: FolderDisk) -> Membership:
 def facts() -> dict[str, Any]:
     """Of the machine, for people who look at a fleet."""
     return {"littoral": littoral.__version__, "machine": platform.machine(), "system": platform.platform(terse=True)}
-
-
-def _claim(site: Site) -> str:
-    assert site.updates is not None
-    where = site.updates.claim
-    if where is None:
-        raise SettingError(f"{site.file}: `updates.claim` is missing, and this node is not enrolled yet")
-    if where.startswith(ENVIRONMENT):
-        found = from_environment(where.removeprefix(ENVIRONMENT))
-        if found is None:
-            raise SettingError(f"environment variable `{where.removeprefix(ENVIRONMENT)}` is not set")
-        return found.strip()
-    folder = text("CREDENTIALS_DIRECTORY")
-    path = Path(folder) / where.removeprefix(CREDENTIAL) if where.startswith(CREDENTIAL) else site.path_of(where)
-    try:
-        with path.open("rb") as stream:
-            return stream.read(CLAIM_BYTES_MAX).decode().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{site.file}: `updates.claim`: `{path}`: {error}") from error

@@ -6,6 +6,7 @@ expired are told in metrics and on the page, and asked again.
 
 import asyncio
 import contextlib
+import logging
 import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -50,6 +51,8 @@ PAUSE_S, PAUSE_S_MAX = 1.0, 300.0
 REPORTED = ("littoral_node_uptime_seconds", "littoral_http_requests_busy", "process_resident_memory_bytes")
 DAY_S = 86_400.0
 ASKS_AT_ONCE = 2
+
+_log = logging.getLogger("littoral.updates")
 
 
 class Updates:
@@ -379,7 +382,7 @@ class Updates:
     def _fail(self, error: Exception) -> None:
         text = str(error)
         if text != self._problem:
-            self._say(f"updates: {text}")
+            _log.warning("%s", text, extra={"suppressed": 0})
         self._problem = text
 
 
