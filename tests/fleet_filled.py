@@ -2,6 +2,7 @@
 
 from fleet_pages import REGIONS, STATES, FleetPages
 from littoral.updates.wire import CheckIn
+from placeholder_models import model_of
 from raw_http import ask, request
 
 __all__ = ["fill"]
@@ -17,7 +18,7 @@ def fill(fleet: FleetPages, count: int = COUNT) -> None:
     """Two versions of a model, of which all regions run the first and one is getting the second."""
     names = [f"gw-{number:03}" for number in range(count)]
     for version in (1, 2):
-        data = b"\0asm" + bytes([version]) * 4096
+        data = model_of(bytes([version]) * 4096)
         reply = ask(fleet.address, request("POST", "/api/fleet/artifacts?kind=models&name=spotter", data, {}))
         assert (reply.status, reply.json["state"]) == (201, "published"), reply
     for i, region in enumerate(REGIONS):

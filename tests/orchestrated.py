@@ -19,6 +19,7 @@ from littoral.orchestrator.signing import KEYS, ObjectsMetadata, Signing
 from littoral.updates.metadata.ceremony import begin, new_offline_keys
 from littoral.updates.metadata.keys import KeyRing
 from littoral.web.access.tokens import new_token, read_tokens, write_tokens
+from placeholder_models import model_of
 from raw_http import Reply, ask, request
 
 FILE = """[orchestrator]
@@ -59,7 +60,7 @@ class Kept:
         return reply.json if reply.body else None
 
     async def artifact(
-        self, name: str = "embedder", data: bytes = b"\0asm-1", kind: str = "models", **more: Any
+        self, name: str = "embedder", data: bytes = model_of(b"1"), kind: str = "models", **more: Any
     ) -> Any:
         query = "&".join(f"{key}={value}" for key, value in ({"kind": kind, "name": name} | more).items())
         return await self.done("publisher", "POST", f"/api/fleet/artifacts?{query}", data)

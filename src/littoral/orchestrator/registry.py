@@ -6,12 +6,17 @@ import mmap
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+import tomllib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from msgspec.structs import replace
 
-from littoral.errors import ConflictError, InputError, NotFoundError, TooLargeError
+from littoral.artifact.manifest import AGENT_SECTION, MODEL_SECTION, AgentManifest, Manifest
+from littoral.artifact.sections import custom_section
+from littoral.errors import ArtifactError, ConflictError, InputError, NotFoundError, TooLargeError
 from littoral.orchestrator.fleet import Fleet
 from littoral.orchestrator.objects import Objects
 from littoral.orchestrator.signing import Signing
@@ -24,6 +29,7 @@ from littoral.updates.boards import BYTES_MAX, read_board
 
 __all__ = ["Registry", "check_targets"]
 
+SITE_BYTES_MAX = 1 << 20
 _KINDS = {"models": Kind.MODEL, "agents": Kind.AGENT, "site": Kind.SITE, "dashboards": Kind.DASHBOARD}
 
 
@@ -61,8 +67,8 @@ class Registry:
             sha256, length = await self._receive(file, chunks)
             if not length:
                 raise InputError("an artifact without a byte")
-            if kind is Kind.DASHBOARD:
-                await asyncio.to_thread(_check_board, file, name)
+            if (check := _CHECKS.get(kind)) is not None:
+                await asyncio.to_thread(check, file, name)
             custom = await asyncio.to_thread(self._keep, target, sha256, file, custom)
         finally:
             file.unlink(missing_ok=True)
@@ -179,9 +185,43 @@ def check_targets(fleet: Fleet, assigned: Assigned) -> None:
 
 
 def _check_board(file: Path, name: str) -> None:
-    """No node would show it. Raises InputError."""
+    """No node would show another. Raises InputError."""
     with file.open("rb") as stream:
         read_board(stream.read(BYTES_MAX + 1), f"dashboard `{name}`")
+
+
+def _check_site(file: Path, name: str) -> None:
+    """No node would start with another. Raises InputError."""
+    with file.open("rb") as stream:
+        text = stream.read(SITE_BYTES_MAX + 1)
+    try:
+        if len(text) > SITE_BYTES_MAX:
+            raise ValueError(f"more than {SITE_BYTES_MAX} bytes")
+        tomllib.loads(text.decode())
+    except ValueError as error:
+        raise InputError(f"site file `{name}`: {error}") from error
+
+
+def _check_module(section: str, decode: Callable[[bytes], object], what: str, hint: str, file: Path, name: str) -> None:
+    """No node would open another. Raises InputError."""
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            found = custom_section(cast("bytes", data), section)
+            if found is None:
+                raise ArtifactError(f"WebAssembly module has no section `{section}`", hint=hint)
+            decode(found)
+        except ArtifactError as error:
+            raise InputError(f"{what} `{name}`: {error.message}", hint=error.hint) from error
+
+
+_CHECKS: dict[Kind, Callable[[Path, str], None]] = {
+    Kind.MODEL: partial(_check_module, MODEL_SECTION, Manifest.decode, "model", "`littoral build` makes models"),
+    Kind.AGENT: partial(
+        _check_module, AGENT_SECTION, AgentManifest.decode, "agent", "`littoral agent build` makes agents"
+    ),
+    Kind.SITE: _check_site,
+    Kind.DASHBOARD: _check_board,
+}
 
 
 def _take(handle: int, hashed: "hashlib._Hash", data: bytes) -> None:

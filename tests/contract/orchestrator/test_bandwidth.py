@@ -8,9 +8,10 @@ from typing import Any
 
 from littoral.orchestrator.pacing import BURST_S, FLEET, TURNS_PER_S
 from orchestrated import FILE, Kept, orchestrated
+from placeholder_models import model_of
 from waiting import until_async
 
-DATA = b"\0asm" + bytes(300_000)
+DATA = model_of(bytes(300_000))
 FLEET_CAP = 1 << 20
 CAPPED = f"{FILE}\n[limits]\ndownload_bytes_per_s_max = {FLEET_CAP}\n"
 SET = {"models": {"e": "models/embedder/1.wasm"}}

@@ -23,6 +23,7 @@ from littoral.orchestrator.objects import FolderObjects
 from littoral.orchestrator.places import MARK, open_objects, open_store, refuse_moved
 from littoral.orchestrator.store.rows import KEYS, MoveRow
 from orchestrated import FILE, Kept, orchestrated
+from placeholder_models import model_of
 from waiting import until
 
 LISTS = ("groups", "artifacts", "rollouts", "claims", "history?count=100")
@@ -58,7 +59,7 @@ def moved(here: Path, there: Path) -> Moved:
 
 async def filled(kept: Kept) -> None:
     await kept.enrolled(*NODES, labels={"region": "north"})
-    first, _ = await kept.artifact(data=b"\0asm-1" * 9000), await kept.artifact(data=b"\0asm-2" * 9000)
+    first, _ = [await kept.artifact(data=model_of(one * 50_000)) for one in (b"1", b"2")]
     await kept.done("operator", "PUT", "/api/fleet/groups/north", {"match": {"region": "north"}})
     await kept.done(
         "operator", "POST", "/api/fleet/rollouts", {"group": "north", "set": {"models": {"e": first["target"]}}}
@@ -102,7 +103,7 @@ async def test_a_fleet_goes_to_postgresql_and_s3_and_back(small: Path, outgrown:
         assert [act["detail"]["objects"] for act in acts if act["act"] == "move"] == [found.object_count]
         said = await kept.done("gw-2", "POST", "/fleet/v1/checkin", {"deployment": 0, "state": "idle"})
         assert said["deployment"] == before["nodes"][1]["deployment"]
-        await kept.artifact(data=b"\0asm-3")
+        await kept.artifact(data=model_of(b"3"))
         later = await told(kept)
     with pytest.raises(ConflictError, match="has the fleet already"):
         await asyncio.to_thread(moved, small, outgrown.folder)

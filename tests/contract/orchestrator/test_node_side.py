@@ -17,6 +17,7 @@ from littoral.updates.trust.client import TrustedClient
 from littoral.updates.trust.transport import FolderTransport
 from mesh_site import MovedClock
 from orchestrated import FILE, Kept, orchestrated
+from placeholder_models import model_of
 from waiting import until_async
 
 SETTLED = {"deployment": 1, "state": "settled"}
@@ -113,7 +114,7 @@ async def test_check_ins_that_are_none(tmp_path: Path, body: bytes) -> None:
 
 async def told_something(kept: Kept, *names: str) -> None:
     """A model is published, and each of these is to run it."""
-    await kept.artifact(data=b"\0asm" + bytes(300_000))
+    await kept.artifact(data=model_of(bytes(300_000)))
     await kept.enrolled(*names)
     order = {"nodes": names, "set": {"models": {"e": "models/embedder/1.wasm"}}, "offline_share_max": 1}
     await kept.done("operator", "POST", "/api/fleet/rollouts", order)
@@ -160,20 +161,17 @@ async def test_a_node_verifies_what_it_is_told_and_fetches_it(tmp_path: Path) ->
         target = found.targets["models/embedder/1.wasm"]
         path = f"/fleet/v1/image/targets/{target.sha256}.wasm"
         whole = await kept.ask("gw-1", "GET", path)
-        assert (whole.status, whole.body, whole.headers["etag"]) == (
-            200,
-            b"\0asm" + bytes(300_000),
-            f'"{target.sha256}"',
-        )
+        data = model_of(bytes(300_000))
+        assert (whole.status, whole.body, whole.headers["etag"]) == (200, data, f'"{target.sha256}"')
         part = await kept.ask("gw-1", "GET", path, Range="bytes=2-299999")
-        assert (part.status, part.headers["content-range"]) == (206, "bytes 2-299999/300004")
+        assert (part.status, part.headers["content-range"]) == (206, f"bytes 2-299999/{len(data)}")
         assert part.body == whole.body[2:300_000]
-        gone = await kept.ask("gw-1", "GET", path, Range="bytes=300004-")
-        assert (gone.status, gone.headers["content-range"]) == (416, "bytes */300004")
+        gone = await kept.ask("gw-1", "GET", path, Range=f"bytes={len(data)}-")
+        assert (gone.status, gone.headers["content-range"]) == (416, f"bytes */{len(data)}")
         same = {"If-None-Match": f'"{target.sha256}"'}
         assert (await kept.ask("gw-1", "GET", path, **same)).status == 304
         other = await kept.ask("gw-1", "GET", path, Range="bytes=2-5", **{"If-Range": '"other"'})
-        assert (other.status, len(other.body)) == (200, 300_004)
+        assert (other.status, len(other.body)) == (200, len(data))
 
 
 async def fetched(kept: Kept, node: str, folder: Path) -> None:

@@ -14,6 +14,7 @@ from littoral.orchestrator.service import protocols
 from littoral.updates.metadata.keys import open_signer
 from littoral.updates.metadata.signatures import signature_of
 from orchestrated import FILE, Kept, orchestrated
+from placeholder_models import model_of
 from waiting import until_true
 
 SIGNATURES = "/api/fleet/signing/targets/signatures"
@@ -116,7 +117,7 @@ async def test_a_gate_that_caught_it_is_named_and_others_never_hear_of_it(tmp_pa
 async def test_the_newest_rollout_wins(tmp_path: Path) -> None:
     async with orchestrated(tmp_path) as kept:
         await grouped(kept, "gw-1", "gw-2")
-        await kept.artifact(data=b"\0asm-2")
+        await kept.artifact(data=model_of(b"2"))
         old = await kept.done("operator", "POST", "/api/fleet/rollouts", {"group": "north", "set": SET})
         newer = {"nodes": ["gw-1", "gw-2"], "set": {"models": {"e": "models/embedder/2.wasm"}}}
         new = await kept.done("operator", "POST", "/api/fleet/rollouts", newer)
@@ -138,7 +139,7 @@ async def test_a_group_that_is_put_tells_its_nodes_and_is_left_alone_by_a_rollou
         await grouped(kept, "gw-1")
         await kept.done("operator", "PUT", "/api/fleet/groups/north", {"match": {"region": "north"}} | SET)
         assert await kept.done("gw-1", "GET", "/fleet/v1/signal?after=0&wait_s=60") == {"deployment": 1}
-        await kept.artifact(data=b"\0asm-2")
+        await kept.artifact(data=model_of(b"2"))
         order = {"group": "north", "set": {"models": {"e": "models/embedder/2.wasm"}}}
         begun = await kept.done("operator", "POST", "/api/fleet/rollouts", order)
         busy = await kept.ask("operator", "PUT", "/api/fleet/groups/north", {"match": {"region": "north"}})

@@ -5,19 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from littoral.artifact.manifest import MODEL_SECTION
+from littoral.artifact.sections import HEADER, custom_section_bytes
 from orchestrated import FILE, orchestrated
+from placeholder_models import model_of
 
 PATH = "/api/fleet/artifacts"
 
 
 async def test_bytes_become_an_artifact_that_is_there_after_a_restart(tmp_path: Path) -> None:
-    data = b"\0asm" + bytes(range(256)) * 5000
+    data = model_of(bytes(range(256)) * 5000)
     async with orchestrated(tmp_path) as kept:
         told = await kept.artifact(data=data)
         assert (told["target"], told["length"]) == ("models/embedder/1.wasm", len(data))
         assert told["sha256"] == hashlib.sha256(data).hexdigest()
         assert told["by"].startswith("publisher-1#")
-        assert (await kept.artifact(data=b"two"))["version"] == 2
+        assert (await kept.artifact(data=model_of(b"2")))["version"] == 2
         assert [*(tmp_path / "data/coming").iterdir()] == []
     async with orchestrated(tmp_path) as kept:
         found = await kept.done("viewer", "GET", "/api/fleet/artifacts/models/embedder/1")
@@ -32,7 +35,7 @@ async def test_a_version_is_never_changed(tmp_path: Path) -> None:
     async with orchestrated(tmp_path) as kept:
         told = await kept.artifact(version=7)
         again = await kept.ask(
-            "publisher", "POST", "/api/fleet/artifacts?kind=models&name=embedder&version=7", b"other"
+            "publisher", "POST", "/api/fleet/artifacts?kind=models&name=embedder&version=7", model_of(b"other")
         )
         assert (again.status, "never changed" in again.error) == (409, True)
         found = await kept.done("viewer", "GET", "/api/fleet/artifacts/models/embedder/7")
@@ -49,6 +52,13 @@ async def test_a_version_is_never_changed(tmp_path: Path) -> None:
         ("kind=models&name=a&version=99999999999", b"x", 400),
         ("kind=models&name=a", b"", 400),
         ("kind=dashboards&name=a", b'{"panels": []}', 400),
+        ("kind=models&name=a", b"\x08\x07\x12\x04onnx", 400),
+        ("kind=models&name=a", HEADER, 400),
+        ("kind=models&name=a", HEADER + custom_section_bytes(MODEL_SECTION, b"{}"), 400),
+        ("kind=models&name=a", model_of(b"cut off")[:-3], 400),
+        ("kind=agents&name=a", model_of(b"no agent"), 400),
+        ("kind=sites&name=a", b"[node", 400),
+        ("kind=sites&name=a", b"\xff", 400),
         ("kind=models&name=a", bytes(5000), 413),
     ],
 )
