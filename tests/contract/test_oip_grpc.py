@@ -67,6 +67,27 @@ def test_server_and_models_are_there_and_ready(client: Any) -> None:
     assert client.get_server_metadata().name == "littoral"
 
 
+def test_the_standard_health_service_is_asked_by_probes(served: Served) -> None:
+    """Bytes as `grpc.health.v1` writes them: field 1, a text; field 1, an enumeration."""
+
+    def asked(name: bytes, method: str = "Check") -> bytes:
+        call = channel.unary_unary(f"/grpc.health.v1.Health/{method}")
+        return bytes(call(b"\x0a" + bytes([len(name)]) + name if name else b"", timeout=10))
+
+    with grpc.insecure_channel(served.grpc) as channel:
+        assert asked(b"") == asked(b"inference.GRPCInferenceService") == b"\x08\x01"
+        for data, method, code in (
+            (b"other.Service", "Check", grpc.StatusCode.NOT_FOUND),
+            (b"", "Watch", grpc.StatusCode.UNIMPLEMENTED),
+        ):
+            with pytest.raises(grpc.RpcError) as failed:
+                asked(data, method)
+            assert failed.value.code() is code
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"\x0a\xff", timeout=10)
+        assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_a_model_says_what_it_takes(client: Any) -> None:
     told = client.get_model_metadata("scaled")
     assert (told.platform, list(told.versions)) == ("littoral_wasm", ["2"])

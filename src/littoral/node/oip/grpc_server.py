@@ -38,6 +38,7 @@ from littoral.node.access.roles import RIGHTS
 from littoral.node.oip import control
 from littoral.node.oip.descriptions import config, model_metadata, server_metadata, statistics
 from littoral.node.oip.grpc_bodies import answer_of, parameters_of, request_of
+from littoral.node.oip.grpc_health import HEALTH, Health, asked_service, health_answer
 from littoral.node.oip.grpc_messages import messages
 from littoral.node.oip.inference import Inference
 from littoral.node.pipelines_api import how_header
@@ -111,7 +112,10 @@ async def serving_grpc(
             service = _Service(
                 inference, access or Access(None, frozenset(), inference.node.clock, rights=RIGHTS), relay
             )
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
+            served = {SERVICE: service.handlers(), HEALTH: service.health_handlers()}
+            server.add_generic_rpc_handlers(
+                tuple(grpc.method_handlers_generic_handler(name, handlers) for name, handlers in served.items())
+            )
             server.add_insecure_port(f"unix:{behind}")
             await server.start()
             try:
@@ -162,6 +166,15 @@ class _Service:
             response_serializer=messages()["ModelStreamInferResponse"].SerializeToString,
         )
         return found
+
+    def health_handlers(self) -> dict[str, Any]:
+        return {"Check": grpc.stream_unary_rpc_method_handler(self._told("Check", self._check, HEALTH))}
+
+    async def _check(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        service, _ = self._for("ServerReady", context)
+        service.take()
+        asked_service(await _only(requests), SERVICE)
+        return health_answer(Health.SERVING if self._node.is_ready else Health.NOT_SERVING)
 
     def _checked(self, name: str, call: _Method) -> _Call:
         async def checked(requests: AsyncIterator[bytes], context: Any) -> Any:
@@ -253,12 +266,12 @@ class _Service:
             told.infer_response.id = asked.id
         return told
 
-    def _told(self, name: str, call: _Call) -> _Call:
+    def _told(self, name: str, call: _Call, service: str = SERVICE) -> _Call:
         """An error of ours as a status; of another kind, an id that the log has too."""
 
         async def answered(asked: Any, context: Any) -> Any:
             try:
-                with root_span(self._trace(context), name, attributes=RPC):
+                with root_span(self._trace(context), name, attributes={**RPC, "rpc.service": service}):
                     return await call(asked, context)
             except Exception as error:  # noqa: BLE001  every request gets an answer
                 code, message = _code(error), failure_of(error).message
