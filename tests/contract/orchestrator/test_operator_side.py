@@ -216,7 +216,7 @@ async def test_signatures_of_others_do_not_count(tmp_path: Path) -> None:
             keyid, sig = signature_of(
                 base64.b64decode(waits["draft"]), open_signer(str(tmp_path / f"offline/{key}.key"))
             )
-            wrong = {"keyid": keyid, "sig": sig if key == "root-1" else sig[:-2] + "00"}
+            wrong = {"keyid": keyid, "sig": sig if key == "root-1" else f"{sig[:-2]}{int(sig[-2:], 16) ^ 1:02x}"}
             refused = await kept.ask("publisher", "POST", SIGNATURES, wrong)
             assert refused.status == 403
         assert (await kept.ask("publisher", "POST", "/api/fleet/signing/snapshot/signatures", wrong)).status == 404
