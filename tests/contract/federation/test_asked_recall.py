@@ -58,7 +58,7 @@ async def test_each_class_learns_a_level_of_its_own_and_keeps_the_target(nodes: 
         with asking_recall(0.8):
             for query in queries[:LEARNED]:
                 await collection.search(query, limit=K, **options)
-            await until_async(lambda: not routing._rehearsing)
+                await until_async(lambda: not routing._rehearsing)  # of a full queue nothing is learned
             routing._often = routing._seldom = SampleDraw(0.0, seed=0)
             recalls, asked = [], []
             for query in queries[LEARNED:]:
